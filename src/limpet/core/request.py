@@ -1,0 +1,81 @@
+"""What decisions may read of a request and of a response."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Headers = list[tuple[bytes, bytes]]
+"""Name and value pairs in the order of the message; names in lower case."""
+
+
+class RequestHead:
+    """A request head after strict parsing, and what the connection says of its client.
+
+    Attributes:
+        method: as sent, e.g. b"GET".
+        path: the target's path and query in origin form, e.g. b"/a?b=1" (or b"*", or authority form).
+        headers: name (lower case) and value pairs, order kept.
+        host: the Host header's value; b"" when an HTTP/1.0 request has none.
+        cookie: the Cookie header's value; several joined with b"; "; b"" if none.
+        client_ip: the client's address as text, after trusted proxies were taken into account.
+        is_https: whether the client's side of the request is encrypted.
+    """
+
+    __slots__ = ("client_ip", "cookie", "headers", "host", "is_https", "method", "path")
+
+    def __init__(
+        self,
+        method: bytes,
+        path: bytes,
+        headers: Headers,
+        *,
+        host: bytes = b"",
+        cookie: bytes = b"",
+        client_ip: str = "",
+        is_https: bool = False,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.host = host
+        self.cookie = cookie
+        self.client_ip = client_ip
+        self.is_https = is_https
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first value of a header; `name` in lower case."""
+        return first_value(self.headers, name)
+
+
+class ResponseHead:
+    """A response head after strict parsing.
+
+    Attributes:
+        status: 100 to 599.
+        headers: name (lower case) and value pairs, order kept.
+    """
+
+    __slots__ = ("headers", "status")
+
+    def __init__(self, status: int, headers: Headers) -> None:
+        self.status = status
+        self.headers = headers
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first value of a header; `name` in lower case."""
+        return first_value(self.headers, name)
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Return every value of a header, in order; `name` in lower case."""
+        return [value for key, value in self.headers if key == name]
+
+
+def first_value(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """Return the first value of a header in lower-case pairs, or None."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return None

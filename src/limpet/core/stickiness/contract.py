@@ -1,0 +1,136 @@
+"""The contract of a kind of stickiness, and the words for what it found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from limpet.core.clock import Now
+    from limpet.core.request import RequestHead, ResponseHead
+    from limpet.core.stickiness.first_visits import FirstVisits, Visit
+    from limpet.core.stickiness.ticket import Ticket
+    from limpet.core.target import TargetState
+
+
+class StickyStatus(Enum):
+    """What became of a request's stickiness; one per request, in the log and in `explain`.
+
+    The first block is found by the kind of stickiness, the second by `route`, which knows
+    the targets. Every status leads to a working request.
+    """
+
+    OFF = "off"  # the group is not sticky
+    EXEMPT = "exempt"  # the path neither creates nor needs stickiness
+    ABSENT = "absent"  # a client without a ticket: a new session
+    SEVERAL = "several"  # several cookies of the name; the freshest valid one counts
+    MALFORMED = "malformed"  # no ticket at all: garbage
+    TRUNCATED = "truncated"  # the beginning of a ticket
+    UNKNOWN_VERSION = "unknown_version"  # a format this limpet cannot read
+    UNKNOWN_KEY = "unknown_key"  # sealed with a key that is not on the ring
+    TAMPERED = "tampered"  # sealed by nobody we know, or changed on its way
+    EXPIRED = "expired"  # idle for longer than the current duration
+    OUTLIVED = "outlived"  # older than the absolute limit
+    OTHER_GROUP = "other_group"  # a ticket for another target group
+    APP_COOKIE_MISSING = "app_cookie_missing"  # the pin came without the app's cookie
+    FOUND = "found"  # a valid pin; `route` turns it into one of the following
+
+    BOUND = "bound"  # went where its pin says
+    JOINED = "joined"  # went with another first request of the same client
+    TARGET_GONE = "target_gone"  # its target is not registered any more
+    TARGET_UNAVAILABLE = "target_unavailable"  # its target is unhealthy or in maintenance
+    TARGET_DRAINING = "target_draining"  # its target is being deregistered
+
+
+class OnUnavailable(Enum):
+    """What a pinned request gets when its target cannot serve it."""
+
+    REDISTRIBUTE = "redistribute"  # another target, which becomes its own (see AfterRecovery)
+    UNAVAILABLE = "unavailable"  # 503 until the target is back
+
+
+class AfterRecovery(Enum):
+    """Where a redistributed session goes once its first target is back."""
+
+    STICKY = "sticky"  # it stays on the new target
+    TEMPORARY = "temporary"  # it was only lent: it returns
+
+
+@dataclass(slots=True)
+class Finding:
+    """What a request says of its stickiness.
+
+    Attributes:
+        status: FOUND or SEVERAL with a `target_id`, or the reason why there is none.
+        target_id: where the pin points; None without a valid pin.
+        ticket: the opened ticket of the cookie kinds; None for the others.
+        session_key: identifies the session in the table of active sessions; None if nothing does.
+        visit: the first visit that the request belongs to; set by `route` for ticketless requests.
+        is_settled: `bind` has nothing to do for this request, whatever the response says.
+    """
+
+    status: StickyStatus
+    target_id: str | None = None
+    ticket: Ticket | None = None
+    session_key: bytes | None = None
+    visit: Visit | None = None
+    is_settled: bool = False
+
+
+@dataclass(slots=True)
+class Binding:
+    """What the response has to carry so that the next request is found.
+
+    Attributes:
+        set_cookies: values of Set-Cookie headers, to be added after the target's own.
+        make_private: a `Cache-Control: private` header has to be added, because a shared
+            cache might otherwise store the ticket and hand it to others (RFC 9111 section 3).
+    """
+
+    set_cookies: Sequence[bytes] = ()
+    make_private: bool = False
+
+
+NOTHING_TO_BIND = Binding()
+
+
+class Stickiness(Protocol):
+    """Pins sessions to targets, in two phases: `find` before the choice, `bind` after it.
+
+    One instance serves one target group and survives a reload that does not change its
+    settings. It knows nothing of targets but their ids; `route` knows which of them serve.
+
+    Attributes:
+        kind: the name in the configuration and in `KINDS`.
+        on_unavailable: what a pinned request gets when its target cannot serve it.
+        after_recovery: whether a redistributed session returns.
+        own_cookies: names of limpet's own cookies, which are never passed on to targets.
+        first_visits: joins the parallel first requests of one client; None for a kind that
+            needs no cookie to find its target.
+    """
+
+    kind: str
+    on_unavailable: OnUnavailable
+    after_recovery: AfterRecovery
+    own_cookies: frozenset[bytes]
+    first_visits: FirstVisits | None
+
+    def find(self, request: RequestHead, targets: Mapping[str, TargetState], now: Now) -> Finding:
+        """Read the request's pin. Never raises: whatever a client sends has a status.
+
+        Args:
+            targets: the registered targets by id; only a kind that computes its pin reads them.
+        """
+        ...
+
+    def bind(
+        self, request: RequestHead, finding: Finding, target_id: str, response: ResponseHead, now: Now
+    ) -> Binding:
+        """Say what pins the session to `target_id`, now that the response's head is known.
+
+        Not called when `finding.is_settled`, nor when a session is only lent to `target_id`.
+        """
+        ...

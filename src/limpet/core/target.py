@@ -1,0 +1,96 @@
+"""A target: what the configuration says of it, and what is known of it while it runs.
+
+Theory of operation. `Target` is frozen and belongs to one configuration. `TargetState`
+lives as long as the target's id is registered, so that a reload loses neither health
+nor counters. Each of its fields has exactly one writer, named beside it; everybody may
+read. All of it happens on one event loop, so no lock is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from limpet.core.address import Address
+
+
+class Health(Enum):
+    """The state of a target, in the words of AWS.
+
+    Source: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
+    """
+
+    INITIAL = "initial"  # registered, not checked yet
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    UNUSED = "unused"  # not registered any more, or weightless backup; kept for the books
+    DRAINING = "draining"  # deregistered; requests in flight may finish
+    UNAVAILABLE = "unavailable"  # health checks are off: nothing is known, it takes requests
+    MAINTENANCE = "maintenance"  # taken out by the operator; not an AWS word
+
+
+#: States in which a target takes requests without fail-open.
+SERVING = frozenset({Health.HEALTHY, Health.UNAVAILABLE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What the configuration says of one target.
+
+    Attributes:
+        id: stable name, unique in its group; stands in tickets, logs and the admin API.
+        address: where it is reached.
+        weight: share of new sessions, 0 to 1000; 0 keeps its sessions and gets no new one.
+        is_backup: gets requests only while no ordinary target can take any.
+        is_in_maintenance: takes no request at all and is not checked.
+    """
+
+    id: str
+    address: Address
+    weight: int = 1
+    is_backup: bool = False
+    is_in_maintenance: bool = False
+
+
+class TargetState:
+    """What is known of one target while it runs; survives reloads."""
+
+    __slots__ = (
+        "consecutive",
+        "errors",
+        "health",
+        "health_detail",
+        "in_flight",
+        "queued",
+        "ramp_started_s",
+        "requests",
+        "takes_sticky",
+        "target",
+        "weight",
+    )
+
+    def __init__(self, target: Target) -> None:
+        # written by control
+        self.target = target
+        self.health = Health.INITIAL
+        self.health_detail = "not checked yet"
+        self.consecutive = 0  # checks in a row that contradict `health`
+        self.weight: float = target.weight  # effective: lower than target.weight during slow start
+        self.ramp_started_s: float | None = None  # monotonic; None outside slow start
+        self.takes_sticky = False  # whether a request pinned to it may be sent
+        # written by the data plane
+        self.in_flight = 0
+        self.queued = 0
+        self.requests = 0
+        self.errors = 0
+
+    @property
+    def id(self) -> str:
+        """The stable name of the target."""
+        return self.target.id
+
+    def __repr__(self) -> str:
+        """Return what a failing test needs to see."""
+        return f"<{self.id} {self.health.value} weight={self.weight} in_flight={self.in_flight}>"
