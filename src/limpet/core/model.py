@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from ipaddress import IPv4Network, IPv6Network
 
     from limpet.core.address import Address
     from limpet.core.balancing.policy import Policy
@@ -72,6 +73,45 @@ class TargetGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientLimits:
+    """What one client may ask, and how long limpet waits for it.
+
+    Attributes:
+        max_head_bytes: request line and headers together; more is a 431 (or 414).
+        max_headers: header lines of one request; more is a 431.
+        max_body_bytes: of one request; more is a 413; 0 for no limit.
+        max_connections: open client connections; above it new ones are closed at once; 0 for no limit.
+        header_timeout_s: from the first byte of a head to its last.
+        body_timeout_s: between two reads of a request body.
+        keep_alive_s: how long an idle client connection is kept.
+        send_timeout_s: how long a client may not read what it is sent.
+    """
+
+    max_head_bytes: int = 65536
+    max_headers: int = 100
+    max_body_bytes: int = 0
+    max_connections: int = 0
+    header_timeout_s: float = 10.0
+    body_timeout_s: float = 60.0
+    keep_alive_s: float = 75.0
+    send_timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarding:
+    """What limpet tells targets and clients about each other.
+
+    Attributes:
+        trusted_proxies: networks (CIDR) whose X-Forwarded-* and Forwarded headers are kept and
+            extended, and whose PROXY protocol is believed; from others those headers are dropped.
+        error_pages: HTML by status, sent instead of limpet's own page.
+    """
+
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    error_pages: Mapping[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
     """One address on which clients are served.
 
@@ -94,8 +134,12 @@ class Snapshot:
         version: grows by one with each change.
         listeners: in configured order.
         groups: by name.
+        client_limits: what one client may ask.
+        forwarding: what limpet tells targets and clients about each other.
     """
 
     version: int
     listeners: tuple[Listener, ...]
     groups: Mapping[str, TargetGroup]
+    client_limits: ClientLimits = field(default_factory=ClientLimits)
+    forwarding: Forwarding = field(default_factory=Forwarding)

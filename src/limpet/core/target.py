@@ -60,6 +60,7 @@ class TargetState:
     __slots__ = (
         "consecutive",
         "errors",
+        "failures",
         "health",
         "health_detail",
         "in_flight",
@@ -84,7 +85,8 @@ class TargetState:
         self.in_flight = 0
         self.queued = 0
         self.requests = 0
-        self.errors = 0
+        self.errors = 0  # attempts that ended without a response
+        self.failures = 0  # such attempts in a row; a response sets it to 0
 
     @property
     def id(self) -> str:
