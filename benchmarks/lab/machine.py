@@ -18,11 +18,12 @@ PACKAGES = {"haproxy": "haproxy", "nginx": "nginx", "wrk": "wrk", "taskset": "ut
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # where Debian puts servers, and where users do not look
 
 
-def tool(name: str) -> str:
-    """Return the path of a tool, or end with the name of the package that has it."""
+def tool(name: str, hint: str | None = None) -> str:
+    """Return the path of a tool, or end with how to install it: `hint`, or its Debian package."""
     path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}")
     if path is None:
-        sys.exit(f"{name} is not installed; on Debian: apt install {PACKAGES.get(name, name)}")
+        how = hint or f"on Debian: apt install {PACKAGES.get(name, name)}"
+        sys.exit(f"{name} is not installed; {how}")
     return path
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from lab import machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from lab.processes import Lab, Process
 
@@ -92,11 +92,16 @@ class LogFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._offset = 0
+        self._lines = 0
 
     def lines(self) -> int:
         """Return how many lines were written so far."""
         with self._path.open("rb") as log:
-            return sum(chunk.count(b"\n") for chunk in iter(lambda: log.read(1 << 20), b""))
+            log.seek(self._offset)
+            self._lines += sum(chunk.count(b"\n") for chunk in iter(lambda: log.read(1 << 20), b""))
+            self._offset = log.tell()
+        return self._lines
 
 
 class LogCounter:
@@ -154,6 +159,8 @@ def start_proxy(lab: Lab, name: str, targets: Sequence[int], *, logs: bool, ngin
     """
     label = f"{name}-{'logs' if logs else 'quiet'}-{targets[0]}"
     [port] = machine.free_ports(1)
+    argv: list[str]
+    log: LogFile | LogCounter | None
     if name == "limpet":
         argv, log = _limpet(lab, label, port, targets, logs)
     elif name == "haproxy":
@@ -162,24 +169,24 @@ def start_proxy(lab: Lab, name: str, targets: Sequence[int], *, logs: bool, ngin
         argv, log = _nginx(lab, label, port, targets, logs, nginx)
     process = lab.start(label, argv, is_proxy=True)
     process.wait_until_it_answers(port)
-    return Proxy(name, port, process, log())
+    return Proxy(name, port, process, log)
 
 
 def _limpet(
     lab: Lab, label: str, port: int, targets: Sequence[int], logs: bool
-) -> tuple[list[str], Callable[[], LogFile | None]]:
+) -> tuple[list[str], LogFile | None]:
     argv = [machine.limpet_command(), "up", "--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0"]
     for target in targets:
         argv += ["--target", f"http://127.0.0.1:{target}"]
     path = lab.directory / f"{label}.log"
     if logs:
         argv += ["--access-log", str(path)]
-    return argv, lambda: LogFile(path) if logs else None
+    return argv, LogFile(path) if logs else None
 
 
 def _haproxy(
     lab: Lab, label: str, port: int, targets: Sequence[int], logs: bool
-) -> tuple[list[str], Callable[[], LogCounter | None]]:
+) -> tuple[list[str], LogCounter | None]:
     counter = lab.directory / f"{label}.count"
     log_port = _start_collector(lab, label, counter) if logs else 0
     cfg = lab.write(
@@ -194,7 +201,7 @@ def _haproxy(
             ),
         ),
     )
-    return [machine.tool("haproxy"), "-db", "-f", str(cfg)], lambda: LogCounter(counter) if logs else None
+    return [machine.tool("haproxy"), "-db", "-f", str(cfg)], LogCounter(counter) if logs else None
 
 
 def _start_collector(lab: Lab, label: str, counter: Path) -> int:
@@ -206,7 +213,7 @@ def _start_collector(lab: Lab, label: str, counter: Path) -> int:
 
 def _nginx(
     lab: Lab, label: str, port: int, targets: Sequence[int], logs: bool, nginx: str
-) -> tuple[list[str], Callable[[], LogFile | None]]:
+) -> tuple[list[str], LogFile | None]:
     path = lab.directory / f"{label}.log"
     complaint = ""
     for userid, stickiness in _NGINX_STICKINESS:
@@ -225,7 +232,7 @@ def _nginx(
         argv = [nginx, "-p", str(lab.directory), "-c", str(conf)]
         test = subprocess.run([*argv, "-t"], capture_output=True, text=True, check=False, timeout=20)
         if test.returncode == 0:
-            return argv, lambda: LogFile(path) if logs else None
+            return argv, LogFile(path) if logs else None
         complaint = test.stderr
     sys.exit(f"{nginx} does not take its configuration:\n{complaint}")
 
