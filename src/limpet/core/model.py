@@ -32,7 +32,8 @@ class TargetLimits:
         queue_timeout_s: how long one waits in that queue before its 503.
         connect_timeout_s: for a new connection to be established.
         response_timeout_s: from the request's last byte to the response's first.
-        idle_timeout_s: between two bytes of a body or tunnel, either way.
+        idle_timeout_s: between two bytes of a body, either way.
+        tunnel_idle_timeout_s: between two bytes of a WebSocket or another tunnel.
         keep_alive_s: how long an idle connection to a target is kept.
         max_idle_connections: idle connections kept per target.
         max_attempts: targets tried for one request, the first included.
@@ -44,6 +45,7 @@ class TargetLimits:
     connect_timeout_s: float = 5.0
     response_timeout_s: float = 60.0
     idle_timeout_s: float = 60.0
+    tunnel_idle_timeout_s: float = 3600.0
     keep_alive_s: float = 30.0
     max_idle_connections: int = 256
     max_attempts: int = 3

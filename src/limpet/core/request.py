@@ -11,43 +11,51 @@ Headers = list[tuple[bytes, bytes]]
 """Name and value pairs in the order of the message; names in lower case."""
 
 
+class FieldBlock:
+    """The header fields of a request.
+
+    Clients repeat their fields word for word, so one block may serve many requests: it must not
+    be changed once it is made.
+
+    Attributes:
+        headers: name (lower case) and value pairs, order kept.
+        host: the Host header's value; b"" when an HTTP/1.0 request has none.
+        cookie: the Cookie header's value; several joined with b"; "; b"" if none.
+    """
+
+    __slots__ = ("cookie", "headers", "host")
+
+    def __init__(self, headers: Headers, *, host: bytes = b"", cookie: bytes = b"") -> None:
+        self.headers = headers
+        self.host = host
+        self.cookie = cookie
+
+
 class RequestHead:
     """A request head after strict parsing, and what the connection says of its client.
 
     Attributes:
         method: as sent, e.g. b"GET".
-        path: the target's path and query in origin form, e.g. b"/a?b=1" (or b"*", or authority form).
-        headers: name (lower case) and value pairs, order kept.
-        host: the Host header's value; b"" when an HTTP/1.0 request has none.
-        cookie: the Cookie header's value; several joined with b"; "; b"" if none.
+        path: path and query in origin form, e.g. b"/a?b=1"; or b"*".
+        fields: the header fields.
         client_ip: the client's address as text, after trusted proxies were taken into account.
         is_https: whether the client's side of the request is encrypted.
     """
 
-    __slots__ = ("client_ip", "cookie", "headers", "host", "is_https", "method", "path")
+    __slots__ = ("client_ip", "fields", "is_https", "method", "path")
 
     def __init__(
-        self,
-        method: bytes,
-        path: bytes,
-        headers: Headers,
-        *,
-        host: bytes = b"",
-        cookie: bytes = b"",
-        client_ip: str = "",
-        is_https: bool = False,
+        self, method: bytes, path: bytes, fields: FieldBlock, client_ip: str = "", is_https: bool = False
     ) -> None:
         self.method = method
         self.path = path
-        self.headers = headers
-        self.host = host
-        self.cookie = cookie
+        self.fields = fields
         self.client_ip = client_ip
         self.is_https = is_https
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of a header; `name` in lower case."""
-        return first_value(self.headers, name)
+        return first_value(self.fields.headers, name)
 
 
 class ResponseHead:

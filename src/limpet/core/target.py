@@ -69,6 +69,7 @@ class TargetState:
         "requests",
         "takes_sticky",
         "target",
+        "unhealthy_since_s",
         "weight",
     )
 
@@ -80,6 +81,7 @@ class TargetState:
         self.consecutive = 0  # checks in a row that contradict `health`
         self.weight: float = target.weight  # effective: lower than target.weight during slow start
         self.ramp_started_s: float | None = None  # monotonic; None outside slow start
+        self.unhealthy_since_s = 0.0  # monotonic
         self.takes_sticky = False  # whether a request pinned to it may be sent
         # written by the data plane
         self.in_flight = 0

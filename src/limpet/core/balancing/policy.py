@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -11,6 +12,20 @@ if TYPE_CHECKING:
     from limpet.core.clock import Now
     from limpet.core.request import RequestHead
     from limpet.core.target import TargetState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """What a policy may be told; each reads what it knows.
+
+    Attributes:
+        hash_header: lower-case name of the header that the hashing policies hash; None for the
+            client's address, which is also taken when a request lacks the header.
+        load_bound: how far above its fair share `bounded_rendezvous` lets a target go; above 1.
+    """
+
+    hash_header: bytes | None = None
+    load_bound: float = 1.25
 
 
 class Policy(Protocol):

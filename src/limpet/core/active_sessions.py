@@ -1,0 +1,54 @@
+"""How many sessions each target serves: those whose pin was seen a short while ago.
+
+Kept by the ids of sealed tickets, which only limpet can make, so a robot that never returns its
+cookie counts for nothing. The table is bounded; when it is full the longest unseen go first.
+"""
+
+from __future__ import annotations
+
+#: Sessions remembered per target group.
+MAX_SESSIONS = 100_000
+
+
+class ActiveSessions:
+    """Sessions of one target group by their keys.
+
+    Args:
+        window_s: a session counts for so long after its last request.
+
+    Attributes:
+        is_truncated: the table was full at some time, so counts are too low.
+    """
+
+    def __init__(self, window_s: float, max_sessions: int = MAX_SESSIONS) -> None:
+        self.window_s = window_s
+        self.is_truncated = False
+        self._max_sessions = max_sessions
+        self._seen: dict[bytes, tuple[str, float]] = {}  # in the order of their last request
+
+    def touch(self, key: bytes, target_id: str, mono_s: float) -> None:
+        """Note a request of a session."""
+        seen = self._seen
+        seen.pop(key, None)
+        seen[key] = (target_id, mono_s)
+        if len(seen) > self._max_sessions:
+            self._forget_unseen(mono_s)
+            if len(seen) > self._max_sessions:
+                del seen[next(iter(seen))]
+                self.is_truncated = True
+
+    def counts(self, mono_s: float) -> dict[str, int]:
+        """Return the number of active sessions by target id."""
+        self._forget_unseen(mono_s)
+        counts: dict[str, int] = {}
+        for target_id, _ in self._seen.values():
+            counts[target_id] = counts.get(target_id, 0) + 1
+        return counts
+
+    def _forget_unseen(self, mono_s: float) -> None:
+        oldest_s = mono_s - self.window_s
+        while self._seen:
+            key = next(iter(self._seen))
+            if self._seen[key][1] >= oldest_s:
+                break
+            del self._seen[key]

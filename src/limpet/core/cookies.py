@@ -1,0 +1,130 @@
+"""Cookies as they stand in Cookie and Set-Cookie headers.
+
+Only what a balancer needs: find a cookie's values, take cookies out of a request, read and
+write Set-Cookie. Bytes that do not concern it stay as they are. Source: RFC 6265 and its
+successor draft-ietf-httpbis-rfc6265bis, whose section numbers are given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CookieAttributes:
+    """Attributes of the cookies that limpet sets.
+
+    Attributes:
+        domain: for `Domain`; None for the host alone.
+        same_site: "Lax", "Strict" or "None".
+        is_secure: True for always, None for whenever the request came by https.
+        is_partitioned: whether to set `Partitioned` (CHIPS).
+    """
+
+    domain: str | None = None
+    same_site: str = "Lax"
+    is_secure: bool | None = None
+    is_partitioned: bool = False
+
+    def text(self, *, is_https: bool) -> bytes:
+        """Return the attributes with their leading semicolon."""
+        parts = ["Path=/"]
+        if self.domain is not None:
+            parts.append(f"Domain={self.domain}")
+        parts += ["HttpOnly", f"SameSite={self.same_site}"]
+        if self.is_secure or (self.is_secure is None and is_https):
+            parts.append("Secure")
+        if self.is_partitioned:
+            parts.append("Partitioned")
+        return "".join([f"; {part}" for part in parts]).encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetCookie:
+    """A Set-Cookie header as a browser understands it.
+
+    Attributes:
+        lifetime_s: Max-Age, or Expires minus now; None for a cookie of the browser's session.
+        attributes: names in lower case, the last of each counts.
+    """
+
+    name: bytes
+    value: bytes
+    lifetime_s: float | None
+    attributes: dict[bytes, bytes]
+
+    @property
+    def is_deletion(self) -> bool:
+        """Whether the browser drops the cookie at once."""
+        return self.lifetime_s is not None and self.lifetime_s <= 0
+
+
+def find_values(cookie: bytes, name: bytes) -> list[bytes]:
+    """Return the values of every cookie of a name in a Cookie header, in order."""
+    wanted = name + b"="
+    if wanted not in cookie:
+        return []
+    values = []
+    for pair in cookie.split(b";"):
+        stripped = pair.strip(b" \t")
+        if stripped.startswith(wanted):
+            values.append(_unquoted(stripped[len(wanted) :]))
+    return values
+
+
+def remove(cookie: bytes, names: Collection[bytes]) -> bytes:
+    """Return a Cookie header without the cookies of some names; all others unchanged."""
+    if not any([name in cookie for name in names]):
+        return cookie
+    kept = []
+    for pair in cookie.split(b";"):
+        if pair.partition(b"=")[0].strip(b" \t") not in names:
+            kept.append(pair)
+    return b";".join(kept).lstrip(b" \t")
+
+
+def parse_set_cookie(header: bytes, now_wall_s: float) -> SetCookie | None:
+    """Read a Set-Cookie value; None if a browser would ignore it.
+
+    Source: rfc6265bis section 5.6; Max-Age before Expires as in section 5.7.
+    """
+    pair, *rest = header.split(b";")
+    name, equals, value = pair.partition(b"=")
+    if not equals or not name.strip(b" \t"):
+        return None
+    attributes = {}
+    for part in rest:
+        key, _, text = part.partition(b"=")
+        attributes[key.strip(b" \t").lower()] = text.strip(b" \t")
+    return SetCookie(
+        name=name.strip(b" \t"),
+        value=_unquoted(value.strip(b" \t")),
+        lifetime_s=_lifetime_s(attributes, now_wall_s),
+        attributes=attributes,
+    )
+
+
+def _lifetime_s(attributes: dict[bytes, bytes], now_wall_s: float) -> float | None:
+    max_age = attributes.get(b"max-age")
+    if max_age is not None:
+        digits = max_age.removeprefix(b"-")
+        if digits.isdigit():
+            return -1.0 if max_age.startswith(b"-") else float(digits[:12])
+    expires = attributes.get(b"expires")
+    if expires is not None:
+        try:
+            return parsedate_to_datetime(expires.decode("latin-1").replace("-", " ")).timestamp() - now_wall_s
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return None
+    return None
+
+
+def _unquoted(value: bytes) -> bytes:
+    if len(value) >= 2 and value.startswith(b'"') and value.endswith(b'"'):
+        return value[1:-1]
+    return value

@@ -1,0 +1,116 @@
+"""Stickiness without a cookie: by the client's address, or by a header that names its session.
+
+A key that was seen before goes where it went, so that adding targets moves nobody; the table of
+keys is bounded and forgets keys that were idle for the duration. A key that is not in the table
+is placed by rendezvous hashing, so that two balancers, and one that was restarted, agree.
+
+A session's header may be the server's idea (`Mcp-Session-Id`): then the client's first request
+has none, the policy chooses its target, and the response teaches the table.
+
+Trade-off: an office behind one address is one client. Keys are kept as hashes.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from limpet.core.balancing.rendezvous import score
+from limpet.core.stickiness.contract import NOTHING_TO_BIND, Binding, Finding, StickyStatus
+from limpet.core.stickiness.settings import ExemptPaths
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from limpet.core.clock import Now
+    from limpet.core.request import RequestHead, ResponseHead
+    from limpet.core.stickiness.settings import Sealing, StickinessSettings
+    from limpet.core.target import TargetState
+
+#: Keys remembered per target group; the longest unseen are forgotten first.
+MAX_KEYS = 100_000
+
+
+class _ClientKey:
+    """What both kinds share: the table and the placing."""
+
+    own_cookies: frozenset[bytes] = frozenset()
+    first_visits = None
+
+    def __init__(self, settings: StickinessSettings, sealing: Sealing) -> None:
+        del sealing
+        self.on_unavailable = settings.on_unavailable
+        self.after_recovery = settings.after_recovery
+        self._duration_s = settings.duration_s
+        self._exempt = ExemptPaths(settings.exempt_paths)
+        self._targets: dict[bytes, tuple[str, float]] = {}  # in the order of their last request
+
+    def _find(self, value: bytes | None, targets: Mapping[str, TargetState], now: Now) -> Finding:
+        if value is None:
+            return Finding(StickyStatus.ABSENT)
+        key = blake2b(value, digest_size=16, person=b"limpet client").digest()
+        known = self._targets.get(key)
+        if known is not None and (not self._duration_s or now.mono_s - known[1] < self._duration_s):
+            self._learn(key, known[0], now.mono_s)
+            return Finding(StickyStatus.FOUND, known[0], session_key=key)
+        able = [state for state in targets.values() if state.takes_sticky and state.weight > 0]
+        if not able:
+            return Finding(StickyStatus.ABSENT, session_key=key)
+        placed = max(able, key=lambda state: score(key, state.id, state.weight))
+        return Finding(StickyStatus.FOUND, placed.id, session_key=key)
+
+    def _learn(self, key: bytes, target_id: str, mono_s: float) -> None:
+        self._targets.pop(key, None)
+        self._targets[key] = (target_id, mono_s)
+        if len(self._targets) > MAX_KEYS:
+            del self._targets[next(iter(self._targets))]
+
+
+class SourceIp(_ClientKey):
+    """Stickiness by the client's address."""
+
+    kind = "source_ip"
+
+    def find(self, request: RequestHead, targets: Mapping[str, TargetState], now: Now) -> Finding:
+        """Look the client's address up."""
+        if request in self._exempt:
+            return Finding(StickyStatus.EXEMPT, is_settled=True)
+        return self._find(request.client_ip.encode(), targets, now)
+
+    def bind(
+        self, request: RequestHead, finding: Finding, target_id: str, response: ResponseHead, now: Now
+    ) -> Binding:
+        """Remember where the client went."""
+        del request, response
+        if finding.session_key is not None:
+            self._learn(finding.session_key, target_id, now.mono_s)
+        return NOTHING_TO_BIND
+
+
+class HeaderStickiness(_ClientKey):
+    """Stickiness by a header that names the session."""
+
+    kind = "header"
+
+    def __init__(self, settings: StickinessSettings, sealing: Sealing) -> None:
+        super().__init__(settings, sealing)
+        self._header = settings.header
+
+    def find(self, request: RequestHead, targets: Mapping[str, TargetState], now: Now) -> Finding:
+        """Look the header's value up."""
+        if request in self._exempt:
+            return Finding(StickyStatus.EXEMPT, is_settled=True)
+        return self._find(request.header(self._header), targets, now)
+
+    def bind(
+        self, request: RequestHead, finding: Finding, target_id: str, response: ResponseHead, now: Now
+    ) -> Binding:
+        """Remember where the session went, be it named by the request or by the response."""
+        del request
+        if finding.session_key is not None:
+            self._learn(finding.session_key, target_id, now.mono_s)
+        made = response.header(self._header)
+        if made is not None:
+            key = blake2b(made, digest_size=16, person=b"limpet client").digest()
+            self._learn(key, target_id, now.mono_s)
+        return NOTHING_TO_BIND

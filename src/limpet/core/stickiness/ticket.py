@@ -1,0 +1,149 @@
+"""Tickets: what limpet's cookies hold, sealed so that nobody else can read or make them.
+
+A ticket is `1.` and base64url (without padding) of
+
+    key id (4) | length of all that follows (2) | nonce (12) | AES-256-GCM ciphertext and tag
+
+where `1.`, key id and length are authenticated too. The length tells a ticket that was cut
+short on its way from one that was changed. The plaintext is
+
+    ticket id (16) | issued at, last seen, epoch, expires at (4 each) | session version (8)
+    | target id | group | cookie attributes, each with its length in one byte before it
+
+Times are seconds of the wall clock since 1970: several balancers must agree on them. Each
+format version has its own decoder in `_DECODERS` and stays there for ever.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidTag
+
+from limpet.core.key_ring import KEY_ID_BYTES
+from limpet.core.stickiness.contract import StickyStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from limpet.core.key_ring import KeyRing
+
+_VERSION = b"1."
+_NONCE_BYTES = 12
+_FIXED = struct.Struct("!16sIIIIQ")
+_LENGTH = struct.Struct("!H")
+#: Longest value worth decoding; browsers keep no cookie above 4096 bytes.
+_MAX_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """An opened ticket.
+
+    Attributes:
+        ticket_id: 16 random bytes; stays the same as long as the session does.
+        target_id: where the session is pinned.
+        group: the target group that it belongs to.
+        issued_at_s: wall clock, whole seconds; when the session began.
+        last_seen_s: wall clock, whole seconds; when the ticket was sealed last.
+        epoch: of the membership, as known to the balancer that sealed it.
+        session_version: last version of the session's data, for the session layer; 0 if unknown.
+        expires_at_s: wall clock; the end that an app's cookie gave it; 0 for none.
+        attributes: of the cookie that carries it, if they must outlive a re-pin.
+    """
+
+    ticket_id: bytes
+    target_id: str
+    group: str
+    issued_at_s: int
+    last_seen_s: int
+    epoch: int = 0
+    session_version: int = 0
+    expires_at_s: int = 0
+    attributes: bytes = b""
+
+
+def seal(ticket: Ticket, ring: KeyRing, entropy: Callable[[int], bytes]) -> bytes:
+    """Return a ticket as a cookie value, sealed with the newest key."""
+    plain = _FIXED.pack(
+        ticket.ticket_id,
+        ticket.issued_at_s,
+        ticket.last_seen_s,
+        ticket.epoch,
+        ticket.expires_at_s,
+        ticket.session_version,
+    )
+    for text in (ticket.target_id.encode(), ticket.group.encode(), ticket.attributes):
+        plain += bytes([len(text)]) + text
+    cipher = ring.cipher(ring.newest_id)
+    assert cipher is not None  # noqa: S101  # a ring holds its newest key
+    head = ring.newest_id + _LENGTH.pack(_NONCE_BYTES + len(plain) + 16)
+    nonce = entropy(_NONCE_BYTES)
+    raw = head + nonce + cipher.encrypt(nonce, plain, _VERSION + head)
+    return _VERSION + base64.urlsafe_b64encode(raw).rstrip(b"=")
+
+
+def open_ticket(value: bytes, ring: KeyRing) -> Ticket | StickyStatus:
+    """Open a cookie value.
+
+    Returns:
+        The ticket, or MALFORMED, TRUNCATED, UNKNOWN_VERSION, UNKNOWN_KEY or TAMPERED.
+    """
+    version, dot, body = value.partition(b".")
+    if not dot or not version.isdigit() or len(value) > _MAX_BYTES:
+        return StickyStatus.MALFORMED
+    decode = _DECODERS.get(version)
+    if decode is None:
+        return StickyStatus.UNKNOWN_VERSION
+    return decode(body, ring)
+
+
+def _decode_1(body: bytes, ring: KeyRing) -> Ticket | StickyStatus:
+    whole = body[:-1] if len(body) % 4 == 1 else body  # one character alone encodes nothing
+    try:
+        raw = binascii.a2b_base64(
+            whole.replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(whole) % 4), strict_mode=True
+        )
+    except binascii.Error:
+        return StickyStatus.MALFORMED
+    head = raw[: KEY_ID_BYTES + _LENGTH.size]
+    sealed = raw[len(head) :]
+    if len(head) < KEY_ID_BYTES + _LENGTH.size or len(sealed) < _LENGTH.unpack(head[KEY_ID_BYTES:])[0]:
+        return StickyStatus.TRUNCATED
+    cipher = ring.cipher(head[:KEY_ID_BYTES])
+    if cipher is None:
+        return StickyStatus.UNKNOWN_KEY
+    try:
+        plain = cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _VERSION + head)
+    except (InvalidTag, ValueError):
+        return StickyStatus.TAMPERED
+    return _read_plain(plain)
+
+
+def _read_plain(plain: bytes) -> Ticket:
+    ticket_id, issued_at_s, last_seen_s, epoch, expires_at_s, session_version = _FIXED.unpack_from(plain)
+    texts = []
+    position = _FIXED.size
+    while position < len(plain):
+        end = position + 1 + plain[position]
+        texts.append(plain[position + 1 : end])
+        position = end
+    target_id, group, attributes = texts
+    return Ticket(
+        ticket_id=ticket_id,
+        target_id=target_id.decode(),
+        group=group.decode(),
+        issued_at_s=issued_at_s,
+        last_seen_s=last_seen_s,
+        epoch=epoch,
+        session_version=session_version,
+        expires_at_s=expires_at_s,
+        attributes=attributes,
+    )
+
+
+_DECODERS: dict[bytes, Callable[[bytes, KeyRing], Ticket | StickyStatus]] = {b"1": _decode_1}

@@ -1,0 +1,174 @@
+"""One line per request: what was asked, what was decided, what came of it, how long it took.
+
+Lines are collected and written a few times a second, or as soon as there are many of them: a
+write per line would cost as much as the rest of the log. The file is opened for appending, so
+that several processes and `logrotate` (with SIGUSR1) may share it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from limpet.proxy.exchange import Exchange
+
+#: Lines kept before they are written without waiting for the next flush.
+_MAX_LINES = 256
+
+
+class AccessLog:
+    """An access log file.
+
+    Args:
+        path: where to append; "-" for standard output.
+        form: "text" or "json".
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+
+    def __init__(self, path: str, form: str = "text") -> None:
+        self._path = path
+        self._format: Callable[[Exchange], str] = format_json if form == "json" else format_text
+        self._lines: list[str] = []
+        self._fd = self._open()
+
+    def write(self, exchange: Exchange) -> None:
+        """Note a finished exchange."""
+        self._lines.append(self._format(exchange))
+        if len(self._lines) >= _MAX_LINES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was noted. A full disk loses lines, never requests."""
+        if self._lines:
+            data = "".join(self._lines).encode("utf-8", "backslashreplace")
+            self._lines.clear()
+            try:
+                while data:
+                    data = data[os.write(self._fd, data) :]
+            except OSError as error:
+                sys.stderr.write(f"limpet: the access log cannot be written: {error}\n")
+
+    def reopen(self) -> None:
+        """Go on in a new file of the same name, after the old one was moved away."""
+        self.flush()
+        fresh = self._open()
+        self._close_fd()
+        self._fd = fresh
+
+    def close(self) -> None:
+        """Write what was noted and close the file."""
+        self.flush()
+        self._close_fd()
+
+    def _open(self) -> int:
+        if self._path == "-":
+            return sys.stdout.fileno()
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def _close_fd(self) -> None:
+        if self._path != "-":
+            os.close(self._fd)
+
+
+_second = -1
+_stamp = ""
+
+
+def timestamp(wall_s: float) -> str:
+    """Return UTC in RFC 3339 with milliseconds, e.g. 2026-11-24T09:30:00.123Z."""
+    global _second, _stamp  # noqa: PLW0603  # one second's text serves its thousands of lines
+    second = int(wall_s)
+    if second != _second:
+        _second = second
+        _stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    return f"{_stamp}.{int((wall_s - second) * 1000):03d}Z"
+
+
+def format_text(exchange: Exchange) -> str:
+    r"""Return one line, ended by \n.
+
+    Fields: time, client, request id, "request line", status, body bytes in and out,
+    group/target, sticky status, "why this target", attempts, milliseconds until the request
+    was sent, until the response's head came and until its end, and limpet's own error or "-".
+    A quotation mark in the request line stands as %22.
+    """
+    request = exchange.request
+    path = request.path.decode("latin-1")
+    if '"' in path:
+        path = path.replace('"', "%22")
+    decision = exchange.decision
+    if decision is not None:
+        target = decision.target
+        why = (
+            f"{decision.group.name}/{target.target.id if target is not None else '-'} "
+            f'{decision.status.value} "{decision.reason}"'
+        )
+    else:
+        why = '-/- - "-"'
+    wall_s, start_s = exchange.started
+    sent_s = exchange.sent_s
+    first_s = exchange.first_byte_s
+    error = exchange.error
+    return (
+        f"{timestamp(wall_s)} {request.client_ip or '-'} {exchange.request_id.decode()} "
+        f'"{request.method.decode()} {path} HTTP/1.{request.minor_version}" {exchange.status} '
+        f"{exchange.bytes_in} {exchange.bytes_out} {why} {len(exchange.attempts) + (sent_s > 0)} "
+        f"{f'{(sent_s - start_s) * 1e3:.2f}' if sent_s else '-'} "
+        f"{f'{(first_s - start_s) * 1e3:.2f}' if first_s else '-'} "
+        f"{(exchange.ended_s - start_s) * 1e3:.2f} {error.label if error is not None else '-'}\n"
+    )
+
+
+def format_json(exchange: Exchange) -> str:
+    r"""Return one JSON object on one line, ended by \n; the fields of `describe`."""
+    return json.dumps(describe(exchange), ensure_ascii=False) + "\n"
+
+
+def describe(exchange: Exchange) -> dict[str, object]:
+    """Return what is known of a finished exchange, as JSON-able values.
+
+    Times are milliseconds from the moment the request's head was complete; null if the request
+    never came so far.
+    """
+    request = exchange.request
+    decision = exchange.decision
+    start_s = exchange.started.mono_s
+    error = exchange.error
+    facts: dict[str, object] = {
+        "time": timestamp(exchange.started.wall_s),
+        "request_id": exchange.request_id.decode(),
+        "client": request.client_ip,
+        "method": request.method.decode(),
+        "path": request.path.decode("latin-1"),
+        "host": request.host.decode("latin-1"),
+        "status": exchange.status,
+        "bytes_in": exchange.bytes_in,
+        "bytes_out": exchange.bytes_out,
+        "group": decision.group.name if decision is not None else None,
+        "target": decision.target.id if decision is not None and decision.target is not None else None,
+        "sticky_status": decision.status.value if decision is not None else None,
+        "reason": decision.reason if decision is not None else None,
+        "attempts": [
+            {"target": attempt.target_id, "error": attempt.error.label, "detail": attempt.detail}
+            for attempt in exchange.attempts
+        ],
+        "sent_ms": _ms(exchange.sent_s, start_s),
+        "first_byte_ms": _ms(exchange.first_byte_s, start_s),
+        "total_ms": _ms(exchange.ended_s, start_s),
+        "error": error.label if error is not None else None,
+        "error_source": error.source.value if error is not None else None,
+        "detail": exchange.detail or None,
+    }
+    return facts
+
+
+def _ms(at_s: float, start_s: float) -> float | None:
+    return round((at_s - start_s) * 1e3, 3) if at_s else None

@@ -1,0 +1,411 @@
+"""One connection of a client: cuts its bytes into requests and answers them in order.
+
+Theory of operation. A connection serves one request at a time; what a client sends ahead
+(pipelining, RFC 9112 section 9.3.2) waits in the buffer. Its phase says how bytes are read:
+
+    PREAMBLE -> HEAD -> BODY -> BUSY -> HEAD ... -> LINGER
+                                  +-> TUNNEL
+
+PREAMBLE is a PROXY protocol header. BUSY means that the request is complete and its exchange
+goes on. LINGER discards input after a last answer, so that closing does not reset the
+connection before the client has read it (RFC 9112 section 9.6). A request that cannot be read
+in one way only is answered and is the last one of its connection.
+
+There is one deadline per connection, swept by the server: what it means depends on the phase.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, cast
+
+from limpet.errors import ErrorKind, ProtocolError
+from limpet.proxy.exchange import Exchange
+from limpet.proxy.forwarded import client_address, forwarded_fields
+from limpet.proxy.http1.chunked import ChunkedReader
+from limpet.proxy.http1.request import parse_request, unreadable_request
+from limpet.proxy.proxy_protocol import parse_proxy_header
+
+if TYPE_CHECKING:
+    from limpet.core.model import ClientLimits, Listener
+    from limpet.proxy.http1.request import Request
+    from limpet.proxy.server import Proxy
+    from limpet.proxy.tunnel import Tunnel
+
+PREAMBLE, HEAD, BODY, BUSY, TUNNEL, LINGER, CLOSED = range(7)
+
+#: Bytes a client may send ahead before it is not read any more.
+_MAX_AHEAD_BYTES = 65536
+#: How long input is discarded after a last answer.
+_LINGER_S = 2.0
+_RESET = struct.pack("ii", 1, 0)
+
+
+class ClientConnection(asyncio.Protocol):
+    """A client's connection to one listener."""
+
+    __slots__ = (
+        "_buffer",
+        "_chunks",
+        "_deferred",
+        "_forwarded",
+        "_forwarded_host",
+        "_has_ended",
+        "_left",
+        "_searched",
+        "_tunnel",
+        "client_ip",
+        "deadline_s",
+        "exchange",
+        "is_paused",
+        "is_trusted",
+        "limits",
+        "listener",
+        "phase",
+        "port",
+        "proxy",
+        "transport",
+    )
+
+    def __init__(self, proxy: Proxy, listener: Listener) -> None:
+        # per connection
+        self.proxy = proxy
+        self.listener = listener
+        self.limits: ClientLimits = proxy.snapshot.client_limits
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # set once connected
+        self.client_ip = ""
+        self.port = 0
+        self.is_trusted = False
+        self.phase = PREAMBLE if listener.is_proxy_protocol else HEAD
+        self.deadline_s = 0.0
+        self.is_paused = False
+        self._has_ended = False
+        self._forwarded_host: bytes | None = None
+        self._forwarded = b""
+        self._tunnel: Tunnel | None = None
+        # per request
+        self.exchange: Exchange | None = None
+        self._buffer = b""
+        self._searched = 0
+        self._left = 0
+        self._chunks: ChunkedReader | None = None
+        self._deferred = False
+
+    # called by the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Learn who connected; close at once if there are too many."""
+        self.transport = cast("asyncio.Transport", transport)
+        proxy = self.proxy
+        peer = transport.get_extra_info("peername")
+        name = transport.get_extra_info("sockname")
+        if isinstance(peer, tuple):
+            self._set_peer(peer[0], name[1])
+        else:  # a Unix socket: whoever may open it is trusted
+            self.is_trusted = True
+        proxy.clients.add(self)
+        most = self.limits.max_connections
+        if most and len(proxy.clients) > most:
+            proxy.rejected_connections += 1
+            self._close()
+            return
+        self.deadline_s = time.monotonic() + self.limits.keep_alive_s
+
+    def data_received(self, data: bytes) -> None:
+        """Read what the client sent."""
+        phase = self.phase
+        if phase == HEAD:
+            if self._buffer:
+                self._continue_head(data)
+            else:
+                self._read_head(data)
+        elif phase == BODY:
+            self._read_body(data)
+        elif phase == TUNNEL:
+            cast("Tunnel", self._tunnel).from_client(data)
+        elif phase == BUSY:
+            self._buffer += data
+            if len(self._buffer) > _MAX_AHEAD_BYTES:
+                self.pause()
+        elif phase == PREAMBLE:
+            self._read_preamble(self._buffer + data)
+
+    def eof_received(self) -> bool:
+        """Note that the client sends no more; it may still wait for an answer."""
+        if self.phase == TUNNEL:
+            cast("Tunnel", self._tunnel).client_finished()
+            return True
+        if self.phase == BUSY:
+            self._has_ended = True
+            return True
+        return False  # closes; connection_lost ends an exchange whose request is cut short
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what goes on."""
+        del exc
+        self.proxy.clients.discard(self)
+        phase = self.phase
+        self.phase = CLOSED
+        if phase == TUNNEL:
+            cast("Tunnel", self._tunnel).client_lost()
+        elif self.exchange is not None:
+            self.exchange.on_client_lost()
+
+    def pause_writing(self) -> None:
+        """Stop reading the response: the client is slow."""
+        if self.phase == TUNNEL:
+            cast("Tunnel", self._tunnel).pause_target()
+        elif self.exchange is not None:
+            self.exchange.pause_target()
+
+    def resume_writing(self) -> None:
+        """Go on reading the response."""
+        if self.phase == TUNNEL:
+            cast("Tunnel", self._tunnel).resume_target()
+        elif self.exchange is not None:
+            self.exchange.resume_target()
+
+    # called by the exchange
+
+    def pause(self) -> None:
+        """Stop reading from the client."""
+        if not self.is_paused and self.phase != CLOSED:
+            self.is_paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on reading from the client."""
+        if self.is_paused and self.phase != CLOSED:
+            self.is_paused = False
+            self.transport.resume_reading()
+
+    def added_fields(self, request: Request, request_id: bytes) -> bytes:
+        """Return the field lines that limpet adds to a request for its target."""
+        if request.forwarded or request.host != self._forwarded_host or self._forwarded_host is None:
+            self._forwarded = forwarded_fields(request, self.client_ip, self.port, is_trusted=self.is_trusted)
+            # What the request brought itself must not stay for the next one.
+            self._forwarded_host = None if request.forwarded else request.host
+        fields = self._forwarded
+        if not request.request_id:
+            fields += b"X-Request-Id: %b\r\n" % request_id
+        if request.upgrade:
+            fields += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.upgrade
+        return fields
+
+    def open_tunnel(self, tunnel: Tunnel) -> None:
+        """Pass bytes on unread from now on, first those sent ahead."""
+        self._tunnel = tunnel
+        self.phase = TUNNEL
+        ahead = self._buffer
+        self._buffer = b""
+        self.resume()
+        if ahead:
+            tunnel.from_client(ahead)
+        if self._has_ended:
+            tunnel.client_finished()
+
+    def on_exchange_end(self, exchange: Exchange, *, is_cut: bool) -> None:
+        """Go on with the next request, or close.
+
+        Args:
+            is_cut: the response is incomplete; the client must see that it is.
+        """
+        self.exchange = None
+        if self.phase == CLOSED:
+            return
+        if is_cut:
+            self.reset()
+        elif exchange.closes_client:
+            if exchange.is_request_complete and not exchange.request.is_keep_alive:
+                self._close()
+            else:
+                self._linger()
+        else:
+            self._next_request()
+
+    def on_deadline(self) -> None:
+        """Act on a deadline that has passed."""
+        if self.exchange is not None:
+            self.exchange.on_deadline()
+        elif self.phase == HEAD and self._buffer:
+            self._refuse(ErrorKind.REQUEST_TIMEOUT, "the request head did not come in time")
+        else:
+            self._close()
+
+    def close_idle(self) -> None:
+        """Close the connection unless a request goes on; for draining."""
+        if self.exchange is None and self.phase == HEAD and not self._buffer:
+            self._close()
+
+    def reset(self) -> None:
+        """Close so that the client sees an error, even where the end of the stream is no error."""
+        self.phase = CLOSED
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None and connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
+
+    # reading
+
+    def _set_peer(self, client_ip: str, port: int) -> None:
+        self.client_ip = client_ip
+        self.port = port
+        self.is_trusted = self.proxy.is_trusted(client_ip)
+
+    def _read_preamble(self, data: bytes) -> None:
+        try:
+            header = parse_proxy_header(data)
+        except ProtocolError:
+            self._close()  # no request was read that could be answered
+            return
+        if header is None:
+            self._buffer = data
+            return
+        self._buffer = b""
+        self.phase = HEAD
+        if header.client_ip is not None:
+            self._set_peer(header.client_ip, header.port)
+        if header.size < len(data):
+            self._read_head(data[header.size :])
+
+    def _continue_head(self, data: bytes) -> None:
+        # Parsing again from the start for every byte of a slow head would be quadratic: it is
+        # parsed when a line that may be the last has come. Any LF LF will do, to refuse it.
+        buffer = self._buffer = self._buffer + data
+        start = max(self._searched - 3, 0)
+        self._searched = len(buffer)
+        if buffer.find(b"\n\r\n", start) >= 0 or buffer.find(b"\n\n", start) >= 0:
+            self._read_head(buffer)
+        elif len(buffer) > self.limits.max_head_bytes:
+            self._refuse(*_too_large(buffer))
+
+    def _read_head(self, data: bytes) -> None:
+        try:
+            request = parse_request(data, self.limits)
+        except ProtocolError as error:
+            self._refuse(error.kind, error.detail)
+            return
+        if request is None:
+            if not self._buffer:  # the first part of a head
+                self.deadline_s = time.monotonic() + self.limits.header_timeout_s
+                self._searched = len(data)
+            self._buffer = data
+            if len(data) > self.limits.max_head_bytes:
+                self._refuse(*_too_large(data))
+            return
+        self._buffer = b""
+        if request.forwarded and self.is_trusted:
+            request.client_ip = client_address(request, self.client_ip, self.proxy.is_trusted)
+        else:
+            request.client_ip = self.client_ip
+            if request.forwarded:
+                request.cuts += request.forwarded
+                request.forwarded = []
+        self._begin(request, data[request.size :] if request.size < len(data) else b"")
+
+    def _begin(self, request: Request, rest: bytes) -> None:
+        exchange = self.exchange = Exchange(self, request, request.request_id or self.proxy.next_request_id())
+        length = request.body_length
+        if length == 0:
+            self.phase = BUSY
+            self._buffer = rest
+            exchange.is_request_complete = True
+            exchange.start()
+            return
+        self.phase = BODY
+        if 0 < self.limits.max_body_bytes < length:
+            exchange.refuse(ErrorKind.BODY_TOO_LARGE, "the request body is larger than allowed")
+            return
+        self._left = length
+        self._chunks = ChunkedReader(ErrorKind.BAD_REQUEST) if length < 0 else None
+        if rest:
+            self._read_body(rest)  # so that a short body goes out in one write with its head
+        if self.exchange is exchange:
+            exchange.start()
+
+    def _read_body(self, data: bytes) -> None:
+        exchange = cast("Exchange", self.exchange)
+        if self._chunks is not None:
+            self._read_chunks(exchange, self._chunks, data)
+        elif len(data) < self._left:
+            self._left -= len(data)
+            exchange.on_client_body(data)
+        else:
+            self.phase = BUSY
+            self._buffer = data[self._left :]
+            exchange.on_client_body(data[: self._left] if self._buffer else data)
+            exchange.on_client_body_end(b"")
+
+    def _read_chunks(self, exchange: Exchange, chunks: ChunkedReader, data: bytes) -> None:
+        try:
+            body = chunks.feed(data)
+        except ProtocolError as error:
+            exchange.on_bad_body(error.kind, error.detail)
+            return
+        most = self.limits.max_body_bytes
+        if most and exchange.bytes_in + len(body) > most:
+            exchange.on_bad_body(ErrorKind.BODY_TOO_LARGE, "the request body is larger than allowed")
+            return
+        if body:
+            exchange.on_client_body(body)
+        if chunks.is_done:
+            self.phase = BUSY
+            self._chunks = None
+            self._buffer = chunks.rest
+            exchange.on_client_body_end(chunks.trailers)
+
+    def _refuse(self, kind: ErrorKind, detail: str) -> None:
+        # What cannot be read gets an answer and an exchange of its own, for the log.
+        self.phase = BUSY
+        self._buffer = b""
+        request = unreadable_request()
+        request.client_ip = self.client_ip
+        exchange = self.exchange = Exchange(self, request, self.proxy.next_request_id())
+        exchange.refuse(kind, detail)
+
+    # between requests and at the end
+
+    def _next_request(self) -> None:
+        self.phase = HEAD
+        self.resume()
+        if self._buffer:
+            # Not at once: a client that sends a thousand requests ahead must not nest them.
+            self.phase = BUSY
+            self.proxy.loop.call_soon(self._read_ahead)
+        elif self._has_ended or self.proxy.is_draining:
+            self._close()
+        else:
+            self.deadline_s = time.monotonic() + self.limits.keep_alive_s
+
+    def _read_ahead(self) -> None:
+        if self.phase != BUSY or self.exchange is not None:
+            return
+        self.phase = HEAD
+        data = self._buffer
+        self._buffer = b""
+        self._read_head(data)
+        if self.phase == HEAD and self._has_ended:
+            self._close()
+
+    def _close(self) -> None:
+        self.phase = CLOSED
+        self.transport.close()
+
+    def _linger(self) -> None:
+        if self._has_ended or not self.transport.can_write_eof():
+            self._close()
+            return
+        self.phase = LINGER
+        self._buffer = b""
+        self.resume()
+        self.deadline_s = time.monotonic() + _LINGER_S
+        self.transport.write_eof()
+
+
+def _too_large(head: bytes) -> tuple[ErrorKind, str]:
+    if b"\n" in head:
+        return ErrorKind.HEAD_TOO_LARGE, "the request head is too large"
+    return ErrorKind.URI_TOO_LONG, "the request line is too long"

@@ -1,0 +1,90 @@
+"""The PROXY protocol, versions 1 and 2: a balancer in front tells whose connection this is.
+
+Source: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt, sections 2.1 and 2.2.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from typing import NamedTuple
+
+from limpet.errors import ErrorKind, ProtocolError
+
+_SIGNATURE_V2 = b"\r\n\r\n\x00\r\nQUIT\n"
+_MAX_V1_BYTES = 107
+_MAX_V2_BYTES = 4096
+
+
+class ProxyHeader(NamedTuple):
+    """What a PROXY protocol header says.
+
+    Attributes:
+        size: bytes of the header.
+        client_ip: of the original client; None for a check of the proxy itself (LOCAL, UNKNOWN).
+        port: to which the client connected.
+    """
+
+    size: int
+    client_ip: str | None
+    port: int
+
+
+def parse_proxy_header(data: bytes) -> ProxyHeader | None:
+    """Read the PROXY protocol header at the beginning of a connection.
+
+    Returns:
+        The header, or None while it is incomplete.
+
+    Raises:
+        ProtocolError: there is none, or it is malformed.
+    """
+    if data.startswith(_SIGNATURE_V2[: len(data)]):
+        return _version_2(data)
+    if data.startswith(b"PROXY "[: len(data)]):
+        return _version_1(data)
+    raise _malformed()
+
+
+def _version_1(data: bytes) -> ProxyHeader | None:
+    end = data.find(b"\r\n", 0, _MAX_V1_BYTES)
+    if end < 0:
+        if len(data) >= _MAX_V1_BYTES:
+            raise _malformed()
+        return None
+    parts = data[:end].split(b" ")
+    if parts[1] == b"UNKNOWN":
+        return ProxyHeader(end + 2, None, 0)
+    if len(parts) != 6 or parts[1] not in {b"TCP4", b"TCP6"}:
+        raise _malformed()
+    try:
+        source = ipaddress.ip_address(parts[2].decode("ascii"))
+        port = int(parts[5])
+    except ValueError:
+        raise _malformed() from None
+    if source.version != (4 if parts[1] == b"TCP4" else 6) or not 0 <= port <= 65535:
+        raise _malformed()
+    return ProxyHeader(end + 2, str(source), port)
+
+
+def _version_2(data: bytes) -> ProxyHeader | None:
+    if len(data) < 16:
+        return None
+    version_command, family, length = struct.unpack_from("!BBH", data, 12)
+    size = 16 + length
+    if version_command not in {0x20, 0x21} or size > _MAX_V2_BYTES:
+        raise _malformed()
+    if len(data) < size:
+        return None
+    if version_command == 0x20 or family == 0x00:  # LOCAL, or a family that names nobody
+        return ProxyHeader(size, None, 0)
+    address_bytes = {0x11: 4, 0x21: 16}.get(family)
+    if address_bytes is None or length < 2 * address_bytes + 4:
+        raise _malformed()
+    source = ipaddress.ip_address(data[16 : 16 + address_bytes])
+    (port,) = struct.unpack_from("!H", data, 16 + 2 * address_bytes + 2)
+    return ProxyHeader(size, str(source), port)
+
+
+def _malformed() -> ProtocolError:
+    return ProtocolError(ErrorKind.BAD_REQUEST, "no valid PROXY protocol header")

@@ -1,0 +1,96 @@
+"""The last requests' decisions, for `limpet explain`."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+
+from limpet.proxy.access_log import describe
+
+if TYPE_CHECKING:
+    from limpet.core.route import Decision
+    from limpet.core.stickiness.ticket import Ticket
+    from limpet.proxy.exchange import Exchange
+
+#: Bytes of a request's path that are remembered.
+_MAX_PATH_BYTES = 2048
+
+
+class RecentExchanges:
+    """A bounded memory of finished exchanges; the oldest are forgotten first."""
+
+    def __init__(self, size: int = 1000) -> None:
+        self._exchanges: deque[Exchange] = deque(maxlen=size)
+
+    def add(self, exchange: Exchange) -> None:
+        """Remember a finished exchange without its head, which may be large and secret."""
+        request = exchange.request
+        request.head = request.cookie = b""
+        request.headers = request.cuts = request.forwarded = []
+        request.cookie_fields = []
+        if len(request.path) > _MAX_PATH_BYTES:
+            request.path = request.path[:_MAX_PATH_BYTES]
+        self._exchanges.append(exchange)
+
+    def find(self, request_id: str) -> dict[str, object] | None:
+        """Return what was decided for a request and why, as JSON-able values; the latest if several."""
+        wanted = request_id.encode()
+        for exchange in reversed(self._exchanges):
+            if exchange.request_id == wanted:
+                return explain(exchange)
+        return None
+
+
+def explain(exchange: Exchange) -> dict[str, object]:
+    """Return `describe` with the candidates, why each lost, and the ticket's story."""
+    facts = describe(exchange)
+    decision = exchange.decision
+    if decision is not None:
+        facts["stickiness"] = decision.group.stickiness.kind
+        facts["algorithm"] = decision.group.policy.name
+        facts["is_failing_open"] = decision.group.is_failing_open
+        facts["is_lent"] = decision.is_lent
+        facts["pinned_to"] = decision.finding.target_id
+        facts["candidates"] = _candidates(decision)
+        ticket = decision.finding.ticket
+        facts["ticket"] = _ticket(ticket) if ticket is not None else None
+    return facts
+
+
+def _candidates(decision: Decision) -> list[dict[str, object]]:
+    # Targets the policy saw, then those it did not get to see.
+    seen = {candidate.target_id: candidate for candidate in decision.candidates}
+    rows: list[dict[str, object]] = []
+    for state in decision.group.by_id.values():
+        candidate = seen.get(state.id)
+        is_chosen = decision.target is state
+        if is_chosen:
+            verdict = f"chosen: {decision.reason}"
+        elif candidate is not None:
+            verdict = f"{decision.group.policy.name} preferred another"
+        elif not decision.candidates and decision.target is not None:
+            verdict = f"not asked: {decision.reason}"
+        else:
+            verdict = f"could not take a new session: {state.health.value}, weight {state.weight:g}"
+        rows.append(
+            {
+                "target": state.id,
+                "health": candidate.health.value if candidate is not None else state.health.value,
+                "weight": candidate.weight if candidate is not None else state.weight,
+                "in_flight": candidate.in_flight if candidate is not None else None,
+                "is_chosen": is_chosen,
+                "verdict": verdict,
+            }
+        )
+    return rows
+
+
+def _ticket(ticket: Ticket) -> dict[str, object]:
+    # Its id stays out: with it, log lines of one user could be joined.
+    return {
+        "target": ticket.target_id,
+        "group": ticket.group,
+        "issued_at_s": ticket.issued_at_s,
+        "last_seen_s": ticket.last_seen_s,
+    }

@@ -1,0 +1,228 @@
+"""The data plane of one process: its listeners, its pools, its connections.
+
+Theory of operation. `control` makes one `Proxy`, assigns it a new `snapshot` whenever
+something changes, and opens and closes listeners; everything else happens in the connections'
+callbacks. Four times a second a sweep closes or ends what has passed its deadline: one timer
+for all connections, because a timer per request costs as much as routing it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import secrets
+import socket
+import time
+from email.utils import formatdate
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from limpet.core.address import Address
+from limpet.proxy.client_protocol import ClientConnection
+from limpet.proxy.pool import TargetPool
+from limpet.proxy.recent import RecentExchanges
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from limpet.core.model import Listener, Snapshot, TargetGroup
+    from limpet.core.target import TargetState
+    from limpet.errors import ErrorKind
+    from limpet.proxy.access_log import AccessLog
+    from limpet.proxy.exchange import Exchange
+
+_SWEEP_S = 0.25
+_BACKLOG = 4096
+
+
+class Proxy:
+    """Serves clients on its listeners and forwards their requests to targets.
+
+    Made and used inside a running event loop.
+
+    Args:
+        snapshot: the first configuration.
+        access_log: gets every finished request; None for no log.
+        on_target_error: told of every attempt that a target failed, with the number of failures
+            in a row in `TargetState.failures`.
+
+    Attributes:
+        snapshot: what decisions depend on; assign a new one to change it.
+        clients: open client connections.
+        recent: the last decisions, by request id.
+        is_draining: no new connection is wanted; answers close theirs.
+        requests: finished requests.
+        rejected_connections: closed because there were too many.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        access_log: AccessLog | None,
+        on_target_error: Callable[[TargetGroup, TargetState, ErrorKind], None],
+    ) -> None:
+        self.snapshot = snapshot
+        self.access_log = access_log
+        self.on_target_error = on_target_error
+        self.loop = asyncio.get_running_loop()
+        self.rng = Random(secrets.randbits(64))  # noqa: S311  # balancing needs no secrecy
+        self.clients: set[ClientConnection] = set()
+        self.recent = RecentExchanges()
+        self.is_draining = False
+        self.requests = 0
+        self.rejected_connections = 0
+        self._servers: dict[Address, asyncio.Server] = {}
+        self._pools: dict[TargetState, TargetPool] = {}
+        self._id_prefix = secrets.token_hex(6)
+        self._id_count = 0
+        self._date = (0, b"")
+        self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
+
+    # listeners
+
+    async def open(self, listener: Listener) -> Address:
+        """Start serving on a listener.
+
+        Returns:
+            The address it is bound to, its port chosen by the system if it was 0.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        address = listener.address
+        if address.path is not None:
+            _remove_stale_socket(address.path)
+            server = await self.loop.create_unix_server(
+                lambda: ClientConnection(self, listener), address.path, backlog=_BACKLOG
+            )
+            bound = address
+        else:
+            server = await self.loop.create_server(
+                lambda: ClientConnection(self, listener), address.host, address.port or 0, backlog=_BACKLOG
+            )
+            name = server.sockets[0].getsockname()
+            bound = Address(host=address.host, port=name[1])
+        self._servers[bound] = server
+        return bound
+
+    def close(self, address: Address) -> None:
+        """Stop serving on a bound address; open connections go on."""
+        self._servers.pop(address).close()
+        if address.path is not None:
+            with contextlib.suppress(OSError):
+                Path(address.path).unlink()
+
+    async def drain(self, timeout_s: float) -> int:
+        """Stop serving: requests in flight are answered, and each answer closes its connection.
+
+        Returns:
+            How many requests were cut because they took longer than `timeout_s`.
+        """
+        self.is_draining = True
+        for address in list(self._servers):
+            self.close(address)
+        for client in list(self.clients):
+            client.close_idle()
+        deadline_s = time.monotonic() + timeout_s
+        while self.clients and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.02)
+            if not any(client.exchange is not None for client in self.clients):
+                break
+        cut = [client for client in self.clients if client.exchange is not None]
+        for client in list(self.clients):
+            client.transport.close() if client.exchange is None else client.reset()
+        self._sweeper.cancel()
+        for pool in self._pools.values():
+            pool.close_idle()
+        await asyncio.sleep(0)  # lets the loop close what was aborted
+        if self.access_log is not None:
+            self.access_log.flush()
+        return len(cut)
+
+    # targets
+
+    def pool(self, target: TargetState) -> TargetPool:
+        """Return the connections of a target."""
+        pool = self._pools.get(target)
+        if pool is None:
+            pool = self._pools[target] = TargetPool(target, self.loop)
+        return pool
+
+    def forget(self, target: TargetState) -> int:
+        """End what is left of a target that is not registered any more.
+
+        Returns:
+            How many requests were still in flight; they end with a 502.
+        """
+        pool = self._pools.pop(target, None)
+        if pool is None:
+            return 0
+        left = [*pool.exchanges, *pool.waiting]
+        for exchange in left:
+            exchange.abort()
+        pool.close_idle()
+        return len(left)
+
+    # called by connections and exchanges
+
+    def is_trusted(self, address: str) -> bool:
+        """Return whether an IP address is one of the trusted proxies."""
+        networks = self.snapshot.forwarding.trusted_proxies
+        if not networks:
+            return False
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in networks)
+
+    def next_request_id(self) -> bytes:
+        """Return an id that no other request has, in this process or another."""
+        self._id_count += 1
+        return f"{self._id_prefix}-{self._id_count:x}".encode()
+
+    def http_date(self) -> bytes:
+        """Return the current date. Source: RFC 9110 section 5.6.7."""
+        second = int(time.time())
+        if self._date[0] != second:
+            self._date = (second, formatdate(second, usegmt=True).encode())
+        return self._date[1]
+
+    def record(self, exchange: Exchange) -> None:
+        """Log and remember a finished exchange."""
+        self.requests += 1
+        if self.access_log is not None:
+            self.access_log.write(exchange)
+        self.recent.add(exchange)
+
+    # time
+
+    def _sweep(self) -> None:
+        now_s = time.monotonic()
+        for client in [client for client in self.clients if client.deadline_s < now_s]:
+            client.on_deadline()
+        for group in self.snapshot.groups.values():
+            oldest_s = now_s - group.limits.keep_alive_s
+            for target in group.by_id.values():
+                pool = self._pools.get(target)
+                if pool is not None and pool.idle:
+                    pool.close_idle(oldest_s)
+        if self.access_log is not None:
+            self.access_log.flush()
+        self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
+
+
+def _remove_stale_socket(path: str) -> None:
+    # A socket file that nobody listens on is left over from a process that was killed.
+    probe = socket.socket(socket.AF_UNIX)
+    try:
+        probe.connect(path)
+    except ConnectionRefusedError:
+        Path(path).unlink()
+    except OSError:
+        pass
+    finally:
+        probe.close()
