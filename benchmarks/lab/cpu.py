@@ -38,7 +38,7 @@ def measure(lab: Lab, options: Options) -> list[Row]:
         proxies = [
             start_proxy(lab, name, targets, logs=logs, nginx=options.nginx) for name in options.proxies
         ]
-        scripts = {proxy.name: wrk.write_script(lab, proxy) for proxy in proxies}
+        scripts = {proxy.name: wrk.write_script(lab, proxy, options.sessions) for proxy in proxies}
         for proxy in proxies:
             wrk.run(lab, proxy, scripts[proxy.name], 1)  # connections to targets, caches
         rounds = [

@@ -29,19 +29,19 @@ _BROWSER_HEAD = (
     "Cookie: _ga=GA1.1.1234567890.1700000000; theme=dark; sessionid=0123456789abcdefghijklmnopqrstuv; "
     "{sticky}csrftoken=0123456789abcdefghijklmnopqrstuv\r\n\r\n"
 )
-#: Clients at a time in every measurement that needs a ticket.
+#: Clients, each with its sticky cookie, if no other number is asked for.
 SESSIONS = 50
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
-def sticky_cookies(port: int) -> list[str]:
+def sticky_cookies(port: int, count: int = SESSIONS) -> list[str]:
     """Ask a proxy for the cookies of new clients; [] if it gives none.
 
     The clients come one after the other and are no browsers, so that none is taken for another.
     """
     cookies = []
-    for _ in range(SESSIONS):
+    for _ in range(count):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
             pairs = [line.partition(";")[0] for line in answer.headers.get_all("Set-Cookie") or []]
         if pairs:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab import machine
-from lab.messages import browser_heads, sticky_cookies
+from lab.messages import SESSIONS, browser_heads, sticky_cookies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,9 +39,9 @@ class Load:
     errors: int
 
 
-def write_script(lab: Lab, proxy: Proxy) -> Path:
+def write_script(lab: Lab, proxy: Proxy, sessions: int = SESSIONS) -> Path:
     """Fetch sticky cookies from a proxy and write the script that sends them."""
-    heads = browser_heads(sticky_cookies(proxy.port))
+    heads = browser_heads(sticky_cookies(proxy.port, sessions))
     # A string of ASCII is written alike in JSON and in Lua.
     text = _SCRIPT.format(requests=",".join(json.dumps(head.decode("ascii")) for head in heads))
     return lab.write(f"{proxy.process.name}.lua", text)

@@ -1,0 +1,155 @@
+"""What the parts of a request's decision cost, each alone: nanoseconds per call.
+
+No sockets, no event loop: the sum of these is what limpet adds to the work of the kernel and
+of the loop. "Repeated" input is the same as in the call before, as from a client that sends
+its fields word for word again; "varied" input was not seen lately, so nothing is remembered.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import timeit
+from itertools import cycle
+from random import Random
+from typing import TYPE_CHECKING
+
+from lab.messages import browser_heads
+from lab.tables import print_table
+from limpet.core.address import Address
+from limpet.core.balancing import POLICIES
+from limpet.core.balancing.policy import PolicySettings
+from limpet.core.clock import Now
+from limpet.core.key_ring import KEY_BYTES, KeyRing
+from limpet.core.model import ClientLimits, TargetGroup
+from limpet.core.route import bind_response, finish, route
+from limpet.core.stickiness import KINDS
+from limpet.core.stickiness.settings import Sealing, StickinessSettings
+from limpet.core.stickiness.ticket import Ticket, open_ticket, seal
+from limpet.core.target import Health, Target, TargetState
+from limpet.proxy.http1.request import Request, edit_request, parse_request
+from limpet.proxy.http1.response import Response, edit_response, parse_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from limpet.core.stickiness.contract import Stickiness
+
+#: More clients than any cache of limpet holds.
+_CLIENTS = 10_000
+_GROUP = "default"
+_TARGETS = ("a", "b", "c", "d", "e")
+_NOW = Now(time.time(), time.monotonic())
+_LIMITS = ClientLimits()
+_SEALING = Sealing(KeyRing([os.urandom(KEY_BYTES)]), os.urandom)
+_ADDED = (
+    b"X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Host: shop.example.com\r\nX-Forwarded-Port: 8080\r\n"
+    b"X-Forwarded-Proto: http\r\nForwarded: for=192.0.2.7\r\nX-Request-Id: 0123456789ab-1\r\n"
+)
+_RESPONSE = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Tue, 24 Nov 2026 09:30:00 GMT\r\nContent-Type: text/html\r\n"
+    b"Content-Length: 300\r\nConnection: keep-alive\r\nCache-Control: private\r\n\r\n"
+)
+
+
+def main() -> None:
+    """Time every case and print the table."""
+    values = [seal(_ticket(number), _SEALING.ring, os.urandom) for number in range(_CLIENTS)]
+    heads = browser_heads([f"limpet={value.decode()}" for value in values])
+    cases = _ticket_cases(values) | _message_cases(heads) | _route_cases(heads)
+    rows = [{"what": what, "ns": _ns_per_call(case)} for what, case in cases.items()]
+    print_table((("what", "one core, no I/O"), ("ns", "ns per call")), rows)
+
+
+def _ns_per_call(case: Callable[[], object]) -> float:
+    timer = timeit.Timer(case)
+    number, _ = timer.autorange()
+    return min(timer.repeat(repeat=5, number=number)) / number * 1e9
+
+
+def _ticket_cases(values: list[bytes]) -> dict[str, Callable[[], object]]:
+    ticket = _ticket(0)
+    return {
+        "ticket: seal": lambda: seal(ticket, _SEALING.ring, os.urandom),
+        "ticket: open": lambda: open_ticket(values[0], _SEALING.ring),
+    }
+
+
+def _message_cases(heads: list[bytes]) -> dict[str, Callable[[], object]]:
+    varied = cycle(heads)
+    request = _parsed(heads[0])
+    response = _answer()
+    own_cookies = _stickiness().own_cookies
+    return {
+        "request head: parse, repeated": lambda: parse_request(heads[0], _LIMITS),
+        "request head: parse, varied": lambda: parse_request(next(varied), _LIMITS),
+        "request head: edit": lambda: edit_request(request, own_cookies, _ADDED),
+        "response head: parse": lambda: parse_response(_RESPONSE, b"GET"),
+        "response head: edit": lambda: edit_response(response, b""),
+    }
+
+
+def _route_cases(heads: list[bytes]) -> dict[str, Callable[[], object]]:
+    group = _group()
+    known = _parsed(heads[0])
+    varied = cycle([_parsed(head) for head in heads])
+    new = _parsed(browser_heads([])[0])
+    response = _answer()
+    rng = Random(1)
+
+    def first_visit() -> None:
+        decision = route(group, new, _NOW, rng)
+        bind_response(decision, new, response, _NOW)
+        finish(decision, _NOW)
+
+    return {
+        "stickiness: find, repeated": lambda: group.stickiness.find(known, group.by_id, _NOW),
+        "stickiness: find, varied": lambda: group.stickiness.find(next(varied), group.by_id, _NOW),
+        "route: pinned, repeated": lambda: route(group, known, _NOW, rng),
+        "route: pinned, varied": lambda: route(group, next(varied), _NOW, rng),
+        "route, bind and finish: first visit": first_visit,
+    }
+
+
+def _ticket(number: int) -> Ticket:
+    return Ticket(
+        ticket_id=number.to_bytes(16, "big"),
+        target_id=_TARGETS[number % len(_TARGETS)],
+        group=_GROUP,
+        issued_at_s=int(_NOW.wall_s),
+        last_seen_s=int(_NOW.wall_s),
+    )
+
+
+def _stickiness() -> Stickiness:
+    return KINDS["lb_cookie"](StickinessSettings(group=_GROUP), _SEALING)
+
+
+def _group() -> TargetGroup:
+    states = [TargetState(Target(id=name, address=Address("127.0.0.1", 80))) for name in _TARGETS]
+    for state in states:
+        state.health = Health.HEALTHY
+        state.takes_sticky = True
+    return TargetGroup(
+        name=_GROUP,
+        by_id={state.id: state for state in states},
+        available=tuple(states),
+        policy=POLICIES["round_robin"](PolicySettings()),
+        stickiness=_stickiness(),
+    )
+
+
+def _parsed(head: bytes) -> Request:
+    request = parse_request(head, _LIMITS)
+    assert request is not None
+    return request
+
+
+def _answer() -> Response:
+    response = parse_response(_RESPONSE, b"GET")
+    assert response is not None
+    return response
+
+
+if __name__ == "__main__":
+    main()
