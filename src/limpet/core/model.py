@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Network, IPv6Network
 
+    from limpet.core.active_sessions import ActiveSessions
     from limpet.core.address import Address
     from limpet.core.balancing.policy import Policy
     from limpet.core.stickiness.contract import Stickiness
@@ -61,6 +62,7 @@ class TargetGroup:
         available: targets that may get a new session, in configured order; empty if none can.
         policy: chooses among `available`.
         stickiness: pins sessions to targets.
+        sessions: which sessions were seen lately, and where.
         limits: timeouts and bounds per target.
         is_failing_open: no target is healthy, so `available` holds all that are registered.
     """
@@ -70,6 +72,7 @@ class TargetGroup:
     available: tuple[TargetState, ...]
     policy: Policy
     stickiness: Stickiness
+    sessions: ActiveSessions
     limits: TargetLimits = field(default_factory=TargetLimits)
     is_failing_open: bool = False
 

@@ -86,6 +86,8 @@ def route(group: TargetGroup, request: RequestHead, now: Now, rng: Random) -> De
         pinned = group.by_id.get(finding.target_id)  # type: ignore[arg-type]  # a pin has an id
         if pinned is not None and pinned.takes_sticky:
             group.policy.charge(pinned)
+            if finding.session_key is not None:
+                group.sessions.touch(finding.session_key, pinned.id, now.mono_s)
             bound = StickyStatus.BOUND if status is StickyStatus.FOUND else status
             return Decision(group, pinned, bound, finding, "sticky")
         return _redistribute(group, request, finding, pinned, now, rng)
@@ -94,7 +96,8 @@ def route(group: TargetGroup, request: RequestHead, now: Now, rng: Random) -> De
         joined = _joined_target(group, finding.visit)
         if joined is not None:
             group.policy.charge(joined)
-            return Decision(group, joined, StickyStatus.JOINED, finding, f"joined a first visit ({status.value})")
+            reason = f"joined a first visit ({status.value})"
+            return Decision(group, joined, StickyStatus.JOINED, finding, reason)
     return _pick(group, request, finding, status, group.available, now, rng)
 
 
@@ -173,6 +176,8 @@ def _pick(
     target = group.policy.pick(targets, request, now, rng)
     if finding.visit is not None:
         finding.visit.target_id = target.id
+    if finding.session_key is not None:
+        group.sessions.touch(finding.session_key, target.id, now.mono_s)
     is_lent = finding.target_id is not None and group.stickiness.after_recovery is AfterRecovery.TEMPORARY
     return Decision(
         group,

@@ -119,7 +119,7 @@ def format_text(exchange: Exchange) -> str:
     error = exchange.error
     return (
         f"{timestamp(wall_s)} {request.client_ip or '-'} {exchange.request_id.decode()} "
-        f'"{request.method.decode()} {path} HTTP/1.{request.minor_version}" {exchange.status} '
+        f'"{request.method.decode()} {path} HTTP/1.{request.fields.minor_version}" {exchange.status} '
         f"{exchange.bytes_in} {exchange.bytes_out} {why} {len(exchange.attempts) + (sent_s > 0)} "
         f"{f'{(sent_s - start_s) * 1e3:.2f}' if sent_s else '-'} "
         f"{f'{(first_s - start_s) * 1e3:.2f}' if first_s else '-'} "
@@ -148,7 +148,7 @@ def describe(exchange: Exchange) -> dict[str, object]:
         "client": request.client_ip,
         "method": request.method.decode(),
         "path": request.path.decode("latin-1"),
-        "host": request.host.decode("latin-1"),
+        "host": request.fields.host.decode("latin-1"),
         "status": exchange.status,
         "bytes_in": exchange.bytes_in,
         "bytes_out": exchange.bytes_out,

@@ -26,13 +26,14 @@ from limpet.errors import ErrorKind, ProtocolError
 from limpet.proxy.exchange import Exchange
 from limpet.proxy.forwarded import client_address, forwarded_fields
 from limpet.proxy.http1.chunked import ChunkedReader
-from limpet.proxy.http1.request import parse_request, unreadable_request
+from limpet.proxy.http1.request import unreadable_request
 from limpet.proxy.proxy_protocol import parse_proxy_header
 
 if TYPE_CHECKING:
     from limpet.core.model import ClientLimits, Listener
     from limpet.proxy.http1.request import Request
     from limpet.proxy.server import Proxy
+    from limpet.proxy.target_protocol import TargetConnection
     from limpet.proxy.tunnel import Tunnel
 
 PREAMBLE, HEAD, BODY, BUSY, TUNNEL, LINGER, CLOSED = range(7)
@@ -182,18 +183,16 @@ class ClientConnection(asyncio.Protocol):
             self.is_paused = False
             self.transport.resume_reading()
 
-    def added_fields(self, request: Request, request_id: bytes) -> bytes:
+    def added_fields(self, request: Request, request_id: bytes, target: TargetConnection) -> bytes:
         """Return the field lines that limpet adds to a request for its target."""
-        if request.forwarded or request.host != self._forwarded_host or self._forwarded_host is None:
+        fields = request.fields
+        if fields.host is not self._forwarded_host or fields.forwarded:
             self._forwarded = forwarded_fields(request, self.client_ip, self.port, is_trusted=self.is_trusted)
             # What the request brought itself must not stay for the next one.
-            self._forwarded_host = None if request.forwarded else request.host
-        fields = self._forwarded
-        if not request.request_id:
-            fields += b"X-Request-Id: %b\r\n" % request_id
-        if request.upgrade:
-            fields += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.upgrade
-        return fields
+            self._forwarded_host = None if fields.forwarded else fields.host
+        if fields.upgrade or fields.request_id or not fields.host:
+            return self._forwarded + _rare_fields(request, request_id, target)
+        return b"%bX-Request-Id: %b\r\n" % (self._forwarded, request_id)
 
     def open_tunnel(self, tunnel: Tunnel) -> None:
         """Pass bytes on unread from now on, first those sent ahead."""
@@ -219,12 +218,12 @@ class ClientConnection(asyncio.Protocol):
         if is_cut:
             self.reset()
         elif exchange.closes_client:
-            if exchange.is_request_complete and not exchange.request.is_keep_alive:
+            if exchange.is_request_complete and not exchange.request.fields.is_keep_alive:
                 self._close()
             else:
                 self._linger()
         else:
-            self._next_request()
+            self._next_request(exchange.ended_s)
 
     def on_deadline(self) -> None:
         """Act on a deadline that has passed."""
@@ -284,7 +283,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _read_head(self, data: bytes) -> None:
         try:
-            request = parse_request(data, self.limits)
+            request = self.proxy.reader.read(data, self.client_ip)
         except ProtocolError as error:
             self._refuse(error.kind, error.detail)
             return
@@ -297,24 +296,29 @@ class ClientConnection(asyncio.Protocol):
                 self._refuse(*_too_large(data))
             return
         self._buffer = b""
-        if request.forwarded and self.is_trusted:
-            request.client_ip = client_address(request, self.client_ip, self.proxy.is_trusted)
-        else:
-            request.client_ip = self.client_ip
-            if request.forwarded:
-                request.cuts += request.forwarded
-                request.forwarded = []
-        self._begin(request, data[request.size :] if request.size < len(data) else b"")
-
-    def _begin(self, request: Request, rest: bytes) -> None:
-        exchange = self.exchange = Exchange(self, request, request.request_id or self.proxy.next_request_id())
-        length = request.body_length
-        if length == 0:
+        fields = request.fields
+        if fields.forwarded:
+            self._read_forwarded(request)
+        request_id = fields.request_id or self.proxy.next_request_id()
+        exchange = self.exchange = Exchange(self, request, request_id)
+        if fields.body_length == 0:
             self.phase = BUSY
-            self._buffer = rest
+            if request.size < len(data):
+                self._buffer = data[request.size :]
             exchange.is_request_complete = True
             exchange.start()
-            return
+        else:
+            self._begin_body(exchange, fields.body_length, data[request.size :])
+
+    def _read_forwarded(self, request: Request) -> None:
+        fields = request.fields
+        if self.is_trusted:
+            request.client_ip = client_address(request, self.client_ip, self.proxy.is_trusted)
+        else:
+            fields.cuts += fields.forwarded
+            fields.forwarded = []
+
+    def _begin_body(self, exchange: Exchange, length: int, rest: bytes) -> None:
         self.phase = BODY
         if 0 < self.limits.max_body_bytes < length:
             exchange.refuse(ErrorKind.BODY_TOO_LARGE, "the request body is larger than allowed")
@@ -368,9 +372,10 @@ class ClientConnection(asyncio.Protocol):
 
     # between requests and at the end
 
-    def _next_request(self) -> None:
+    def _next_request(self, ended_s: float) -> None:
         self.phase = HEAD
-        self.resume()
+        if self.is_paused:
+            self.resume()
         if self._buffer:
             # Not at once: a client that sends a thousand requests ahead must not nest them.
             self.phase = BUSY
@@ -378,7 +383,7 @@ class ClientConnection(asyncio.Protocol):
         elif self._has_ended or self.proxy.is_draining:
             self._close()
         else:
-            self.deadline_s = time.monotonic() + self.limits.keep_alive_s
+            self.deadline_s = ended_s + self.limits.keep_alive_s
 
     def _read_ahead(self) -> None:
         if self.phase != BUSY or self.exchange is not None:
@@ -403,6 +408,16 @@ class ClientConnection(asyncio.Protocol):
         self.resume()
         self.deadline_s = time.monotonic() + _LINGER_S
         self.transport.write_eof()
+
+
+def _rare_fields(request: Request, request_id: bytes, target: TargetConnection) -> bytes:
+    fields = request.fields
+    added = b"" if fields.request_id else b"X-Request-Id: %b\r\n" % request_id
+    if fields.upgrade:
+        added += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % fields.upgrade
+    if not fields.host:  # HTTP/1.0 may do without, HTTP/1.1 must not (RFC 9112 section 3.2)
+        added += b"Host: %b\r\n" % target.pool.state.target.address.host_header.encode()
+    return added
 
 
 def _too_large(head: bytes) -> tuple[ErrorKind, str]:

@@ -67,7 +67,7 @@ def error_response(
         head.append(b"Retry-After: %d" % _RETRY_AFTER_S[kind])
     if is_closing:
         head.append(b"Connection: close")
-    elif request.minor_version == 0:
+    elif request.fields.minor_version == 0:
         head.append(b"Connection: keep-alive")
     return b"\r\n".join(head) + b"\r\n\r\n" + (b"" if request.method == b"HEAD" else body)
 

@@ -20,13 +20,13 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from limpet.core.clock import Now
-from limpet.core.retry import may_retry
+from limpet.core.retry import SAFE_METHODS, may_retry
 from limpet.core.route import bind_response, finish, reroute, route
 from limpet.errors import ErrorKind
 from limpet.proxy.error_page import error_response
 from limpet.proxy.http1.chunked import chunk, last_chunk
-from limpet.proxy.http1.request import edit_request
-from limpet.proxy.http1.response import CHUNKED, UNTIL_CLOSE, edit_response
+from limpet.proxy.http1.fields import cut_fields
+from limpet.proxy.http1.response import UNTIL_CLOSE
 from limpet.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from limpet.proxy.http1.response import Response
     from limpet.proxy.pool import TargetPool
     from limpet.proxy.target_protocol import TargetConnection
-
-#: Methods that may be sent again when no response came: safe ones. Source: RFC 9110 section 9.2.1.
-SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 QUEUED, CONNECTING, AWAITING, STREAMING, TUNNEL, DONE = range(6)
 
@@ -129,10 +126,11 @@ class Exchange:
 
     def start(self) -> None:
         """Route the request and set it on its way."""
-        proxy = self.client.proxy
-        group = proxy.snapshot.groups[self.client.listener.group]
-        self.decision = route(group, self.request, self.started, proxy.rng)
-        self._dispatch(self.decision)
+        client = self.client
+        proxy = client.proxy
+        group = proxy.snapshot.groups[client.listener.group]
+        decision = self.decision = route(group, self.request, self.started, proxy.rng)
+        self._dispatch(decision)
 
     def refuse(self, kind: ErrorKind, detail: str) -> None:
         """End a request that must not reach any target."""
@@ -144,7 +142,7 @@ class Exchange:
         target = cast("TargetState", decision.target)
         target.queued -= 1
         if target.takes_sticky:
-            self._take_slot(self.client.proxy.pool(target))
+            self._take_slot(target)
         else:
             self._retry_elsewhere(ErrorKind.NO_TARGET, "the target left while the request was queued")
 
@@ -154,27 +152,31 @@ class Exchange:
             self._fail(decision.error or ErrorKind.NO_TARGET, decision.reason)
             return
         target.requests += 1
-        pool = self.client.proxy.pool(target)
         limits = decision.group.limits
         if not limits.max_in_flight or target.in_flight < limits.max_in_flight:
-            self._take_slot(pool)
-        elif len(pool.waiting) >= limits.max_queued:
-            self._fail(ErrorKind.QUEUE_FULL, f"{target.id} is full and so is its queue")
+            self._take_slot(target)
         else:
-            self.phase = QUEUED
-            self._pool = None
-            pool.waiting.append(self)
-            target.queued += 1
-            self.client.deadline_s = time.monotonic() + limits.queue_timeout_s
+            self._queue(target, limits)
 
-    def _take_slot(self, pool: TargetPool) -> None:
-        self._pool = pool
-        pool.enter(self)
-        connection = pool.take(is_repeatable=self._is_repeatable(), now_s=self.started.mono_s)
-        if connection is not None:
-            self._send(connection)
-        else:
-            self._connect(pool)
+    def _queue(self, target: TargetState, limits: TargetLimits) -> None:
+        pool = self.client.proxy.pool(target)
+        if len(pool.waiting) >= limits.max_queued:
+            self._fail(ErrorKind.QUEUE_FULL, f"{target.id} is full and so is its queue")
+            return
+        self.phase = QUEUED
+        pool.waiting.append(self)
+        target.queued += 1
+        self.client.deadline_s = time.monotonic() + limits.queue_timeout_s
+
+    def _take_slot(self, target: TargetState) -> None:
+        pool = self._pool = self.client.proxy.pools.get(target) or self.client.proxy.pool(target)
+        target.in_flight += 1
+        if pool.idle:
+            connection = pool.take(is_repeatable=self._is_repeatable(), now_s=self.started.mono_s)
+            if connection is not None:
+                self._send(connection)
+                return
+        self._connect(pool)
 
     def _connect(self, pool: TargetPool) -> None:
         self.phase = CONNECTING
@@ -192,39 +194,43 @@ class Exchange:
             self._send(connection)
 
     def _send(self, connection: TargetConnection) -> None:
+        client = self.client
+        request = self.request
+        decision = cast("Decision", self.decision)
         self.connection = connection
         connection.start(self)
-        head = edit_request(
-            self.request,
-            cast("Decision", self.decision).group.stickiness.own_cookies,
-            self.client.added_fields(self.request, self.request_id),
+        head = b"%b %b%b%b\r\n" % (
+            request.method,
+            request.path,
+            request.fields.edited(decision.group.stickiness.own_cookies),
+            client.added_fields(request, self.request_id, connection),
         )
-        self.has_sent = True
-        self.sent_s = time.monotonic()
-        self.phase = AWAITING
         if self._pending_body:
             head = b"".join([head, *self._pending_body])
             self._pending_body.clear()
-        connection.transport.write(head)
+        self.has_sent = True
+        self.phase = AWAITING
+        now_s = self.sent_s = time.monotonic()
         if self.is_request_complete:
-            self.client.deadline_s = self.sent_s + self._limits.response_timeout_s
-        elif self.phase == AWAITING:  # writing may have ended it
-            self.client.deadline_s = self.sent_s + self.client.limits.body_timeout_s
-            self.client.resume()
+            client.deadline_s = now_s + decision.group.limits.response_timeout_s
+        else:
+            client.deadline_s = now_s + client.limits.body_timeout_s
+            client.resume()
+        connection.transport.write(head)
 
     # called by the client's connection
 
     def on_client_body(self, data: bytes) -> None:
         """Pass a part of the request's body on; `data` is not empty."""
         self.bytes_in += len(data)
-        if self.request.body_length < 0:
+        if self.request.fields.body_length < 0:
             data = chunk(data)
         self._to_target(data)
 
     def on_client_body_end(self, trailers: bytes) -> None:
         """Note that the request is complete."""
         self.is_request_complete = True
-        if self.request.body_length < 0:
+        if self.request.fields.body_length < 0:
             self._to_target(last_chunk(trailers))
         if self.phase == AWAITING:
             self.client.deadline_s = time.monotonic() + self._limits.response_timeout_s
@@ -268,8 +274,8 @@ class Exchange:
 
     def on_interim(self, response: Response) -> None:
         """Relay a 1xx response; HTTP/1.0 knows none (RFC 9110 section 15.2)."""
-        if self.request.minor_version == 1:
-            self.client.transport.write(edit_response(response, b""))
+        if self.request.fields.minor_version == 1:
+            self.client.transport.write(response.edited + b"\r\n")
 
     def on_response(self, response: Response, body: bytes, *, is_last: bool) -> None:
         """Relay a final response's head, with the part of the body that came with it."""
@@ -278,15 +284,15 @@ class Exchange:
         self.has_response = True
         self.phase = STREAMING
         self.bytes_out += len(body)
-        head = edit_response(response, self._fields_for_client(response))
+        added = self._fields_for_client(response)
         if body and self._chunks_to_client:
             body = chunk(body)
-        if is_last:
-            self.client.transport.write(head + body if body else head)
-            self._finish()
-        else:
+        if not is_last:
             self.client.deadline_s = now_s + self._limits.idle_timeout_s
-            self.client.transport.write(head + body if body else head)
+        edited = response.edited if self.request.fields.minor_version == 1 else _for_old_client(response)
+        self.client.transport.write(b"%b%b\r\n%b" % (edited, added, body))
+        if is_last:
+            self._finish()
 
     def on_body(self, data: bytes) -> None:
         """Relay a part of the response's body; `data` is not empty."""
@@ -306,7 +312,7 @@ class Exchange:
 
     def on_switch(self, response: Response, rest: bytes) -> None:
         """Relay a 101 and join both sides. Source: RFC 9110 section 7.8."""
-        if not self.request.upgrade:
+        if not self.request.fields.upgrade:
             self.on_target_failure(ErrorKind.BAD_RESPONSE, "the target switched protocols unasked")
             return
         connection = cast("TargetConnection", self.connection)
@@ -315,10 +321,10 @@ class Exchange:
         self.has_response = True
         self.closes_client = True
         fields = self._fields_for_client(response)
-        switch = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % (response.upgrade or self.request.upgrade)
+        switch = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % (response.upgrade or self.request.fields.upgrade)
         self.phase = TUNNEL
         tunnel = connection.tunnel = Tunnel(self, connection)
-        self.client.transport.write(edit_response(response, fields + switch) + rest)
+        self.client.transport.write(b"%b%b%b\r\n%b" % (response.edited, fields, switch, rest))
         self.extend_tunnel()
         self.client.open_tunnel(tunnel)
 
@@ -382,7 +388,7 @@ class Exchange:
         return cast("Decision", self.decision).group.limits
 
     def _is_repeatable(self) -> bool:
-        return self.request.method in SAFE_METHODS and self.request.body_length == 0
+        return self.request.method in SAFE_METHODS and self.request.fields.body_length == 0
 
     def _to_target(self, data: bytes) -> None:
         if self.phase == DONE:
@@ -397,39 +403,28 @@ class Exchange:
             self.connection.transport.write(data)
 
     def _fields_for_client(self, response: Response) -> bytes:
-        # Everything that limpet adds to a final response, and how its body is framed.
-        request = self.request
-        proxy = self.client.proxy
-        fields = b"X-Request-Id: %b\r\n" % self.request_id
-        has_date = False
-        for name, _ in response.headers:
-            if name == b"date":
-                has_date = True
-            elif name == b"x-request-id":
-                fields = b""
-        if not has_date:
-            fields += b"Date: %b\r\n" % proxy.http_date()
+        # Everything that limpet adds to a final response; also decides how the body is framed.
+        fields = b"" if response.has_request_id else b"X-Request-Id: %b\r\n" % self.request_id
+        if not response.has_date:
+            fields += b"Date: %b\r\n" % self.client.proxy.http_date()
         decision = cast("Decision", self.decision)
         if not decision.finding.is_settled:
             fields += self._binding(decision, response)
-        if response.body_length == UNTIL_CLOSE and request.minor_version == 1:
-            fields += b"Transfer-Encoding: chunked\r\n"
-            self._chunks_to_client = True
-        elif response.body_length == CHUNKED and request.minor_version == 1:
-            self._chunks_to_client = True
-        elif response.body_length < 0:  # HTTP/1.0 knows no chunks: the end is the end
-            self.closes_client = True
-        if request.minor_version == 0:
-            response.cuts += [field for field in response.headers if field[0] == b"transfer-encoding"]
-        if not request.is_keep_alive or not self.is_request_complete or proxy.is_draining:
+        request = self.request.fields
+        if response.body_length < 0:
+            if request.minor_version == 0:
+                self.closes_client = True  # HTTP/1.0 knows no chunks: the end is the end
+            else:
+                self._chunks_to_client = True
+                if response.body_length == UNTIL_CLOSE:
+                    fields += b"Transfer-Encoding: chunked\r\n"
+        if not request.is_keep_alive or not self.is_request_complete or self.client.proxy.is_draining:
             self.closes_client = True
         if response.status == 101:
             return fields
         if self.closes_client:
-            fields += b"Connection: close\r\n"
-        elif request.minor_version == 0:
-            fields += b"Connection: keep-alive\r\n"
-        return fields
+            return fields + b"Connection: close\r\n"
+        return fields if request.minor_version else fields + b"Connection: keep-alive\r\n"
 
     def _binding(self, decision: Decision, response: Response) -> bytes:
         now = Now(time.time(), self.first_byte_s)
@@ -458,7 +453,7 @@ class Exchange:
         if not is_stale:
             target.failures += 1
             self.client.proxy.on_target_error(decision.group, target, kind)
-        self._leave_slot()
+        self._leave_slot(cast("TargetPool", self._pool))
         self._retry_elsewhere(kind, detail)
 
     def _retry_elsewhere(self, kind: ErrorKind, detail: str) -> None:
@@ -468,7 +463,7 @@ class Exchange:
             kind,
             self.request.method,
             sent_anything=self.has_sent,
-            has_body=self.request.body_length != 0,
+            has_body=self.request.fields.body_length != 0,
             attempts=len(self.attempts),
             max_attempts=decision.group.limits.max_attempts,
         )
@@ -492,56 +487,53 @@ class Exchange:
             self._finish(is_cut=True)
             return
         self.status = kind.status
-        if not self.request.is_keep_alive or not self.is_request_complete or self.client.proxy.is_draining:
+        if not self.request.fields.is_keep_alive or not self.is_request_complete or self.client.proxy.is_draining:
             self.closes_client = True
-        page = error_response(
-            kind, detail, self.request, self.request_id, self.client.proxy, is_closing=self.closes_client
-        )
+        proxy = self.client.proxy
+        page = error_response(kind, detail, self.request, self.request_id, proxy, is_closing=self.closes_client)
         self.client.transport.write(page)
         self._finish()
 
     def _finish(self, *, is_cut: bool = False) -> None:
-        proxy = self.client.proxy
-        was_tunnel = self.phase == TUNNEL
-        if self.phase == QUEUED and self.decision is not None and self.decision.target is not None:
-            self._leave_queue_unserved(self.decision.target)
-        self.phase = DONE
+        client = self.client
         now_s = self.ended_s = time.monotonic()
+        was_tunnel = self.phase == TUNNEL
+        if self.phase == QUEUED:
+            self._leave_queue_unserved()
+        self.phase = DONE
         connection = self.connection
         pool = self._pool
-        if connection is not None and pool is not None:
-            if self._is_target_paused and not connection.is_closed:
-                connection.transport.resume_reading()
-            if self.error is None and self.is_request_complete:
+        if pool is not None:
+            if connection is not None and self.error is None and self.is_request_complete:
                 self.connection = None
+                if self._is_target_paused and not connection.is_closed:
+                    connection.transport.resume_reading()
                 pool.give_back(connection, self._limits.max_idle_connections, now_s)
-                if (target := pool.state).failures:
-                    target.failures = 0
+                if pool.state.failures:
+                    pool.state.failures = 0
             else:
                 self._drop_connection()
-        elif self._connecting is not None:
-            self._connecting.cancel()
-            self._connecting = None
-        self._leave_slot()
-        if self.decision is not None:
-            finish(self.decision, Now(self.started.wall_s, now_s))
-        proxy.record(self)
+            self._leave_slot(pool)
+        decision = self.decision
+        if decision is not None and decision.finding.visit is not None:
+            finish(decision, Now(self.started.wall_s, now_s))
+        client.proxy.record(self)
         if not was_tunnel:
-            self.client.on_exchange_end(self, is_cut=is_cut)
+            client.on_exchange_end(self, is_cut=is_cut)
 
-    def _leave_queue_unserved(self, target: TargetState) -> None:
-        waiting = self.client.proxy.pool(target).waiting
-        if self in waiting:
-            waiting.remove(self)
-            target.queued -= 1
+    def _leave_queue_unserved(self) -> None:
+        if self.decision is not None and self.decision.target is not None:
+            target = self.decision.target
+            waiting = self.client.proxy.pool(target).waiting
+            if self in waiting:
+                waiting.remove(self)
+                target.queued -= 1
 
-    def _leave_slot(self) -> None:
-        pool = self._pool
-        if pool is not None:
-            self._pool = None
-            following = pool.leave(self)
-            if following is not None:
-                following.leave_queue()
+    def _leave_slot(self, pool: TargetPool) -> None:
+        self._pool = None
+        pool.state.in_flight -= 1
+        if pool.waiting:
+            pool.waiting.popleft().leave_queue()
 
     def _drop_connection(self) -> None:
         if self.connection is not None:
@@ -550,3 +542,8 @@ class Exchange:
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
+
+
+def _for_old_client(response: Response) -> bytes:
+    codings = [field for field in response.headers if field[0] == b"transfer-encoding"]
+    return cut_fields(response.edited + b"\r\n", codings)[:-2]

@@ -48,7 +48,7 @@ def forwarded_fields(request: Request, peer_ip: str, port: int, *, is_trusted: b
         port: on which the request came in.
     """
     scheme = b"https" if request.is_https else b"http"
-    came = dict(request.forwarded) if is_trusted else {}
+    came = dict(request.fields.forwarded) if is_trusted else {}
     peer = peer_ip.encode()
     lines = []
     if peer:
@@ -57,23 +57,23 @@ def forwarded_fields(request: Request, peer_ip: str, port: int, *, is_trusted: b
         quoted = b'"[%b]"' % peer if b":" in peer else peer
         element = b"for=" + quoted
         if b"forwarded" not in came:
-            element += (b';host="%b"' % request.host if request.host else b"") + b";proto=" + scheme
+            element += (b';host="%b"' % request.fields.host if request.fields.host else b"") + b";proto=" + scheme
         lines.append(b"Forwarded: " + element)
     if b"x-forwarded-proto" not in came:
         lines.append(b"X-Forwarded-Proto: " + scheme)
     if b"x-forwarded-port" not in came and port:
         lines.append(b"X-Forwarded-Port: %d" % port)
-    if b"x-forwarded-host" not in came and request.host:
-        lines.append(b"X-Forwarded-Host: " + request.host)
+    if b"x-forwarded-host" not in came and request.fields.host:
+        lines.append(b"X-Forwarded-Host: " + request.fields.host)
     return b"".join([line + b"\r\n" for line in lines])
 
 
 def _addresses(request: Request) -> list[str | None]:
     # X-Forwarded-For if it is there, else Forwarded; None stands for an unreadable element.
-    listed = [v for name, v in request.forwarded if name == b"x-forwarded-for"]
+    listed = [v for name, v in request.fields.forwarded if name == b"x-forwarded-for"]
     if listed:
         return [_address(part) for part in b",".join(listed).split(b",")]
-    elements = b",".join([v for name, v in request.forwarded if name == b"forwarded"]).split(b",")
+    elements = b",".join([v for name, v in request.fields.forwarded if name == b"forwarded"]).split(b",")
     matches = [_FOR.search(element) for element in elements]
     return [_address(match[1]) if match else None for match in matches]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from limpet.proxy.http1.response import ResponseReader
 from limpet.proxy.target_protocol import TargetConnection
 
 if TYPE_CHECKING:
@@ -28,35 +29,20 @@ class TargetPool:
     """Idle connections and waiting requests of one target.
 
     Attributes:
-        state: the target; this pool is the writer of its `in_flight` and `queued`.
+        state: the target.
+        reader: of its responses.
         idle: idle connections, the longest idle first.
         waiting: requests in the order of their arrival.
-        exchanges: requests that hold a slot; for aborting them when the target is deregistered.
     """
 
-    __slots__ = ("_loop", "exchanges", "idle", "state", "waiting")
+    __slots__ = ("_loop", "idle", "reader", "state", "waiting")
 
     def __init__(self, state: TargetState, loop: asyncio.AbstractEventLoop) -> None:
         self.state = state
+        self.reader = ResponseReader()
         self.idle: list[TargetConnection] = []
         self.waiting: deque[Exchange] = deque()
-        self.exchanges: set[Exchange] = set()
         self._loop = loop
-
-    def enter(self, exchange: Exchange) -> None:
-        """Take a slot for a request."""
-        self.state.in_flight += 1
-        self.exchanges.add(exchange)
-
-    def leave(self, exchange: Exchange) -> Exchange | None:
-        """Give a slot back.
-
-        Returns:
-            The request whose turn it is; the caller has to start it.
-        """
-        self.state.in_flight -= 1
-        self.exchanges.discard(exchange)
-        return self.waiting.popleft() if self.waiting else None
 
     def take(self, *, is_repeatable: bool, now_s: float) -> TargetConnection | None:
         """Take an idle connection, or None if a new one is needed."""
@@ -74,22 +60,25 @@ class TargetPool:
             OSError: the target cannot be reached.
         """
         address = self.state.target.address
-        if address.path is not None:
-            _, connection = await self._loop.create_unix_connection(
-                lambda: TargetConnection(self), address.path
-            )
-        else:
-            _, connection = await self._loop.create_connection(
-                lambda: TargetConnection(self), address.host, address.port
-            )
+        connection = TargetConnection(self)
+        try:
+            if address.path is not None:
+                await self._loop.create_unix_connection(lambda: connection, address.path)
+            else:
+                host, port = address.host or "", address.port or 0
+                await self._loop.create_connection(lambda: connection, host, port)
+        except BaseException:
+            if connection.transport is not None:  # given up just as it was established
+                connection.abort()
+            raise
         return connection
 
     def give_back(self, connection: TargetConnection, max_idle: int, now_s: float) -> None:
         """Keep a connection whose request has ended for the next one, or close it."""
-        connection.exchange = None
         if connection.is_closed or len(self.idle) >= max_idle:
             connection.abort()
         else:
+            connection.exchange = None
             connection.idle_since_s = now_s
             self.idle.append(connection)
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 
 from limpet.proxy.access_log import describe
+from limpet.proxy.http1.request import unreadable_request
 
 if TYPE_CHECKING:
     from limpet.core.route import Decision
     from limpet.core.stickiness.ticket import Ticket
     from limpet.proxy.exchange import Exchange
 
+NO_FIELDS = unreadable_request().fields
 #: Bytes of a request's path that are remembered.
 _MAX_PATH_BYTES = 2048
 
@@ -26,9 +28,7 @@ class RecentExchanges:
     def add(self, exchange: Exchange) -> None:
         """Remember a finished exchange without its head, which may be large and secret."""
         request = exchange.request
-        request.head = request.cookie = b""
-        request.headers = request.cuts = request.forwarded = []
-        request.cookie_fields = []
+        request.fields = NO_FIELDS
         if len(request.path) > _MAX_PATH_BYTES:
             request.path = request.path[:_MAX_PATH_BYTES]
         self._exchanges.append(exchange)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from limpet.core.address import Address
 from limpet.proxy.client_protocol import ClientConnection
+from limpet.proxy.http1.request import RequestReader
 from limpet.proxy.pool import TargetPool
 from limpet.proxy.recent import RecentExchanges
 
@@ -64,7 +65,7 @@ class Proxy:
         access_log: AccessLog | None,
         on_target_error: Callable[[TargetGroup, TargetState, ErrorKind], None],
     ) -> None:
-        self.snapshot = snapshot
+        self._snapshot = snapshot
         self.access_log = access_log
         self.on_target_error = on_target_error
         self.loop = asyncio.get_running_loop()
@@ -74,12 +75,24 @@ class Proxy:
         self.is_draining = False
         self.requests = 0
         self.rejected_connections = 0
+        self.pools: dict[TargetState, TargetPool] = {}
+        self.reader = RequestReader(snapshot.client_limits)
         self._servers: dict[Address, asyncio.Server] = {}
-        self._pools: dict[TargetState, TargetPool] = {}
         self._id_prefix = secrets.token_hex(6)
         self._id_count = 0
         self._date = (0, b"")
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What decisions depend on."""
+        return self._snapshot
+
+    @snapshot.setter
+    def snapshot(self, snapshot: Snapshot) -> None:
+        if snapshot.client_limits != self._snapshot.client_limits:
+            self.reader = RequestReader(snapshot.client_limits)
+        self._snapshot = snapshot
 
     # listeners
 
@@ -135,7 +148,7 @@ class Proxy:
         for client in list(self.clients):
             client.transport.close() if client.exchange is None else client.reset()
         self._sweeper.cancel()
-        for pool in self._pools.values():
+        for pool in self.pools.values():
             pool.close_idle()
         await asyncio.sleep(0)  # lets the loop close what was aborted
         if self.access_log is not None:
@@ -146,9 +159,9 @@ class Proxy:
 
     def pool(self, target: TargetState) -> TargetPool:
         """Return the connections of a target."""
-        pool = self._pools.get(target)
+        pool = self.pools.get(target)
         if pool is None:
-            pool = self._pools[target] = TargetPool(target, self.loop)
+            pool = self.pools[target] = TargetPool(target, self.loop)
         return pool
 
     def forget(self, target: TargetState) -> int:
@@ -157,10 +170,11 @@ class Proxy:
         Returns:
             How many requests were still in flight; they end with a 502.
         """
-        pool = self._pools.pop(target, None)
+        pool = self.pools.pop(target, None)
         if pool is None:
             return 0
-        left = [*pool.exchanges, *pool.waiting]
+        going_on = [client.exchange for client in self.clients if client.exchange is not None]
+        left = [e for e in going_on if e.decision is not None and e.decision.target is target]
         for exchange in left:
             exchange.abort()
         pool.close_idle()
@@ -207,7 +221,7 @@ class Proxy:
         for group in self.snapshot.groups.values():
             oldest_s = now_s - group.limits.keep_alive_s
             for target in group.by_id.values():
-                pool = self._pools.get(target)
+                pool = self.pools.get(target)
                 if pool is not None and pool.idle:
                     pool.close_idle(oldest_s)
         if self.access_log is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from limpet.errors import ErrorKind, ProtocolError
 from limpet.proxy.http1.chunked import ChunkedReader
-from limpet.proxy.http1.response import CHUNKED, UNTIL_CLOSE, parse_response
+from limpet.proxy.http1.response import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
     from limpet.proxy.exchange import Exchange
@@ -136,7 +136,7 @@ class TargetConnection(asyncio.Protocol):
     # reading
 
     def _read_head(self, exchange: Exchange, data: bytes) -> None:
-        response = parse_response(data, exchange.request.method)
+        response = self.pool.reader.read(data, exchange.request.method)
         if response is None:
             if len(data) > _MAX_HEAD_BYTES:
                 raise ProtocolError(ErrorKind.BAD_RESPONSE, "the target's response head is too large")
@@ -160,10 +160,11 @@ class TargetConnection(asyncio.Protocol):
         length = response.body_length
         if length >= 0 and len(rest) >= length:
             # The common case, whole in one read: one write to the client.
+            if not response.is_keep_alive:
+                self.is_closed = True
             if len(rest) > length:
-                response.is_keep_alive = False  # unasked bytes: this connection is used no more
+                self.is_closed = True  # unasked bytes: this connection is used no more
                 rest = rest[:length]
-            self._finish_request(response)
             exchange.on_response(response, rest, is_last=True)
             return
         self._response = response
@@ -194,26 +195,21 @@ class TargetConnection(asyncio.Protocol):
             self._complete(exchange, data)
 
     def _complete(self, exchange: Exchange, data: bytes) -> None:
+        # The exchange gives the connection back to its pool, or closes it if `is_closed`.
         response = cast("Response", self._response)
         trailers = b""
+        if not response.is_keep_alive or self._left == UNTIL_CLOSE:
+            self.is_closed = True
         if self._chunks is not None:
             trailers = self._chunks.trailers
             if self._chunks.rest:
-                response.is_keep_alive = False
+                self.is_closed = True
             self._chunks = None
-        elif self._left == UNTIL_CLOSE:
-            response.is_keep_alive = False
-        elif len(data) > self._left:
-            response.is_keep_alive = False
-            data = data[: self._left]
-        self._finish_request(response)
-        exchange.on_last_body(data, trailers)
-
-    def _finish_request(self, response: Response) -> None:
-        # The exchange gives the connection back to its pool, or closes it, when it has ended.
-        self._response = None
-        if not response.is_keep_alive:
+        elif 0 <= self._left < len(data):
             self.is_closed = True
+            data = data[: self._left]
+        self._response = None
+        exchange.on_last_body(data, trailers)
 
 
 def _why_lost(connection: TargetConnection, exc: Exception | None) -> str:

@@ -112,11 +112,16 @@ class Stickiness(Protocol):
             needs no cookie to find its target.
     """
 
-    kind: str
-    on_unavailable: OnUnavailable
-    after_recovery: AfterRecovery
-    own_cookies: frozenset[bytes]
-    first_visits: FirstVisits | None
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def on_unavailable(self) -> OnUnavailable: ...  # noqa: D102
+    @property
+    def after_recovery(self) -> AfterRecovery: ...  # noqa: D102
+    @property
+    def own_cookies(self) -> frozenset[bytes]: ...  # noqa: D102
+    @property
+    def first_visits(self) -> FirstVisits | None: ...  # noqa: D102
 
     def find(self, request: RequestHead, targets: Mapping[str, TargetState], now: Now) -> Finding:
         """Read the request's pin. Never raises: whatever a client sends has a status.

@@ -92,7 +92,7 @@ def _takes_more(visit: Visit, request: RequestHead, mono_s: float) -> bool:
 
 def _fingerprint(request: RequestHead) -> bytes:
     # What one browser repeats in every request of a page, whatever it asks for.
-    parts = [request.client_ip.encode(), request.host]
+    parts = [request.client_ip.encode(), request.fields.host]
     parts += [request.header(name) or b"" for name in (b"user-agent", b"accept-language", b"sec-ch-ua")]
     return b"\0".join(parts)
 

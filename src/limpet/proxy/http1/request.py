@@ -19,7 +19,7 @@ from gunicorn_h1c import (
 )
 
 from limpet.core import cookies
-from limpet.core.request import RequestHead
+from limpet.core.request import FieldBlock, RequestHead
 from limpet.errors import ErrorKind, ProtocolError
 from limpet.proxy.http1.fields import (
     HOP_BY_HOP,
@@ -70,18 +70,22 @@ _SPECIAL = frozenset(_FORWARDED) | frozenset(_READ) | HOP_BY_HOP | _DOUBLES
 
 _CONNECTION_ONLY = frozenset({b"close", b"keep-alive"})
 
+#: The line of a usual request up to its version; whatever does not match is parsed from scratch.
+_USUAL_LINE = re.compile(rb"(GET|POST|HEAD|PUT|PATCH|DELETE|OPTIONS) (/[!-\"$-~]*)")
+_MAX_KNOWN = 512
+_MAX_KNOWN_BYTES = 4096
+
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([^#]*)")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _known_hosts: set[bytes] = set()
 
 
-class Request(RequestHead):
-    """A request head with what the data plane needs beside what decisions read.
+class RequestFields(FieldBlock):
+    """The header fields of a request with what they mean for its transport.
 
     Attributes:
-        head: the bytes of the head, the empty line included.
-        size: length of the head in the buffer that was parsed.
+        tail: the head's bytes from the space before the version to the empty line, included.
         minor_version: 0 or 1.
         body_length: Content-Length; 0 without a body; -1 for chunked.
         is_keep_alive: whether the client wants the connection kept.
@@ -90,29 +94,27 @@ class Request(RequestHead):
         request_id: the client's own X-Request-Id; b"" if there is none.
         forwarded: the X-Forwarded-* and Forwarded fields as they came.
         cuts: fields that are not passed on.
-        cookie_fields: values of the Cookie fields, one by one.
+        cookies: values of the Cookie fields, one by one.
     """
 
     __slots__ = (
+        "_edited",
+        "_edited_for",
         "body_length",
-        "cookie_fields",
+        "cookies",
         "cuts",
         "expects_continue",
         "forwarded",
-        "head",
         "is_keep_alive",
         "minor_version",
         "request_id",
-        "size",
+        "tail",
         "upgrade",
     )
 
-    def __init__(
-        self, method: bytes, path: bytes, headers: Headers, *, head: bytes, size: int, minor_version: int
-    ) -> None:
-        super().__init__(method, path, headers)
-        self.head = head
-        self.size = size
+    def __init__(self, headers: Headers, tail: bytes, minor_version: int) -> None:
+        super().__init__(headers)
+        self.tail = tail
         self.minor_version = minor_version
         self.body_length = 0
         self.is_keep_alive = minor_version == 1
@@ -121,17 +123,94 @@ class Request(RequestHead):
         self.request_id = b""
         self.forwarded: Headers = []
         self.cuts: Headers = []
-        self.cookie_fields: list[bytes] = []
+        self.cookies: list[bytes] = []
+        self._edited = b""
+        self._edited_for: Collection[bytes] | None = None
+
+    def edited(self, own_cookies: Collection[bytes]) -> bytes:
+        """Return the tail as the target gets it, without the empty line.
+
+        Args:
+            own_cookies: names of limpet's cookies, which are not passed on.
+        """
+        if self._edited_for is not own_cookies:
+            self._edited = self._edit(own_cookies)
+            self._edited_for = own_cookies
+        return self._edited
+
+    def _edit(self, own_cookies: Collection[bytes]) -> bytes:
+        tail = cut_fields(self.tail, self.cuts)
+        for value in self.cookies:
+            kept = cookies.remove(value, own_cookies)
+            if kept != value:
+                tail = replace_field(tail, b"cookie", value, b"\r\nCookie: " + kept if kept else b"")
+        return b" HTTP/1.1" + tail[9:-2]
 
 
-def parse_request(data: bytes, limits: ClientLimits) -> Request | None:
-    """Read the request head at the beginning of `data`.
+class Request(RequestHead):
+    """A request head as the data plane uses it.
 
-    Returns:
-        The request, or None while its head is incomplete.
+    Attributes:
+        fields: shared by requests that repeat the same fields.
+        size: length of the head in the buffer that was read.
+    """
 
-    Raises:
-        ProtocolError: the head has no single reading, or breaks a limit.
+    __slots__ = ("size",)
+    fields: RequestFields
+
+    def __init__(self, method: bytes, path: bytes, fields: RequestFields, size: int, client_ip: str) -> None:
+        self.method = method
+        self.path = path
+        self.fields = fields
+        self.client_ip = client_ip
+        self.is_https = False
+        self.size = size
+
+
+class RequestReader:
+    """Reads request heads, and remembers the fields that clients repeat.
+
+    A browser sends the same fields with request after request on all its connections. Fields
+    that come again byte by byte have the same reading, so the second time only the request line
+    is parsed. The memory is bounded, and holds only heads of requests without a body.
+    """
+
+    def __init__(self, limits: ClientLimits) -> None:
+        self._limits = limits
+        self._known: dict[bytes, RequestFields] = {}
+
+    def read(self, data: bytes, client_ip: str) -> Request | None:
+        """Read the request head at the beginning of `data`.
+
+        Returns:
+            The request, or None while its head is incomplete.
+
+        Raises:
+            ProtocolError: the head has no single reading, or breaks a limit.
+        """
+        start = data.find(b" HTTP/1.")
+        fields = self._known.get(data[start:])
+        if fields is not None:
+            line = _USUAL_LINE.fullmatch(data, 0, start)
+            if line is not None and len(data) <= self._limits.max_head_bytes:
+                method, path = line.groups()
+                return Request(method, path, fields, len(data), client_ip)
+        request = parse_request(data, self._limits, client_ip)
+        if request is not None and request.size == len(data):
+            self._remember(request.fields)
+        return request
+
+    def _remember(self, fields: RequestFields) -> None:
+        is_unique = fields.body_length or fields.forwarded or fields.request_id or fields.upgrade
+        if is_unique or len(fields.tail) > _MAX_KNOWN_BYTES:
+            return
+        if len(self._known) >= _MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[fields.tail] = fields
+
+
+def parse_request(data: bytes, limits: ClientLimits, client_ip: str = "") -> Request | None:
+    """Read the request head at the beginning of `data`; as `RequestReader.read`, without memory.
 
     Source: RFC 9112 sections 2, 3, 5 and 6; RFC 9110 sections 5, 7 and 9.
     """
@@ -162,22 +241,20 @@ def parse_request(data: bytes, limits: ClientLimits) -> Request | None:
     # One empty line before the request line is ignored (RFC 9112 section 2.2); the parser
     # would also take more than one space between its parts.
     start = 2 if data.startswith(b"\r\n") else 0
-    if data.find(b"\r\n", start) != start + len(method) + len(path) + 10:
+    version_at = start + len(method) + 1 + len(path)
+    if data[version_at : version_at + 9] != b" HTTP/1.%d" % parsed.minor_version:
         raise ProtocolError(ErrorKind.BAD_REQUEST, "the request line is not METHOD SP TARGET SP VERSION")
 
-    request = Request(
-        method, path, headers, head=data[start:size], size=size, minor_version=parsed.minor_version
-    )
-    _read_fields(request, [field for field in headers if field[0] in _SPECIAL])
-    _check_target(request)
-    return request
+    fields = RequestFields(headers, data[version_at:size], parsed.minor_version)
+    _read_fields(fields, [field for field in headers if field[0] in _SPECIAL])
+    return Request(method, _origin_form(method, path, fields.host), fields, size, client_ip)
 
 
 def unreadable_request() -> Request:
     """Return a stand-in for a request that could not be read, for its answer and the log."""
-    request = Request(b"-", b"-", [], head=b"", size=0, minor_version=1)
-    request.is_keep_alive = False
-    return request
+    fields = RequestFields([], b"", 1)
+    fields.is_keep_alive = False
+    return Request(b"-", b"-", fields, 0, "")
 
 
 def edit_request(request: Request, own_cookies: Collection[bytes], added: bytes) -> bytes:
@@ -187,20 +264,10 @@ def edit_request(request: Request, own_cookies: Collection[bytes], added: bytes)
         own_cookies: names of limpet's cookies, which are not passed on.
         added: whole field lines, each with its CRLF.
     """
-    head = request.head
-    if request.cuts:
-        head = cut_fields(head, request.cuts)
-    if own_cookies:
-        for value in request.cookie_fields:
-            kept = cookies.remove(value, own_cookies)
-            if kept is not value and kept != value:
-                head = replace_field(head, b"cookie", value, b"\r\nCookie: " + kept if kept else b"")
-    if request.minor_version == 0 or not head.startswith(b"%b %b " % (request.method, request.path)):
-        head = b"%b %b HTTP/1.1%b" % (request.method, request.path, head[head.index(b"\r\n") :])
-    return b"%b%b\r\n" % (head[:-2], added)
+    return b"%b %b%b%b\r\n" % (request.method, request.path, request.fields.edited(own_cookies), added)
 
 
-def _read_fields(request: Request, fields: Headers) -> None:  # noqa: C901, PLR0912  # a branch a field
+def _read_fields(block: RequestFields, fields: Headers) -> None:  # noqa: C901, PLR0912  # a branch a field
     hosts = []
     lengths = []
     codings = []
@@ -211,43 +278,43 @@ def _read_fields(request: Request, fields: Headers) -> None:  # noqa: C901, PLR0
         if name == b"host":
             hosts.append(value)
         elif name == b"cookie":
-            request.cookie_fields.append(value)
+            block.cookies.append(value)
         elif name == b"content-length":
             lengths.append(value)
         elif name == b"transfer-encoding":
             codings.append(value)
         elif name == b"connection":
             connection.append(value)
-            request.cuts.append(field)
+            block.cuts.append(field)
         elif name == b"expect":
             if value.lower() != b"100-continue":
                 raise ProtocolError(ErrorKind.EXPECTATION_FAILED, "an Expect other than 100-continue")
-            request.expects_continue = request.minor_version == 1
+            block.expects_continue = block.minor_version == 1
         elif name == b"x-request-id":
-            if _REQUEST_ID.fullmatch(value) and not request.request_id:
-                request.request_id = value
+            if _REQUEST_ID.fullmatch(value) and not block.request_id:
+                block.request_id = value
             else:
-                request.cuts.append(field)
+                block.cuts.append(field)
         elif name in _FORWARDED:
-            request.forwarded.append(field)
+            block.forwarded.append(field)
         else:  # hop-by-hop, an underscored double or HTTP2-Settings
             if name == b"upgrade":
                 upgrade = value if not upgrade else upgrade + b", " + value
-            request.cuts.append(field)
-    _read_host(request, hosts)
-    if request.cookie_fields:
-        cookie_fields = request.cookie_fields
-        request.cookie = cookie_fields[0] if len(cookie_fields) == 1 else b"; ".join(cookie_fields)
+            block.cuts.append(field)
+    _read_host(block, hosts)
+    if block.cookies:
+        cookie_fields = block.cookies
+        block.cookie = cookie_fields[0] if len(cookie_fields) == 1 else b"; ".join(cookie_fields)
     if lengths or codings:
-        request.body_length = _body_length(request, lengths, codings)
+        block.body_length = _body_length(block, lengths, codings)
     if connection:
-        _read_connection(request, connection, upgrade)
+        _read_connection(block, connection, upgrade)
 
 
-def _read_host(request: Request, hosts: list[bytes]) -> None:
+def _read_host(block: RequestFields, hosts: list[bytes]) -> None:
     # RFC 9112 section 3.2: a request without exactly one valid Host is a 400.
     if len(hosts) == 1:
-        host = request.host = hosts[0]
+        host = block.host = hosts[0]
         if host not in _known_hosts:
             if not _HOST.fullmatch(host):
                 raise ProtocolError(ErrorKind.BAD_REQUEST, "Host is not a host and port")
@@ -255,17 +322,17 @@ def _read_host(request: Request, hosts: list[bytes]) -> None:
                 _known_hosts.add(host)
     elif hosts:
         raise ProtocolError(ErrorKind.BAD_REQUEST, "more than one Host")
-    elif request.minor_version == 1:
+    elif block.minor_version == 1:
         raise ProtocolError(ErrorKind.BAD_REQUEST, "no Host")
 
 
-def _body_length(request: Request, lengths: list[bytes], codings: list[bytes]) -> int:
+def _body_length(block: RequestFields, lengths: list[bytes], codings: list[bytes]) -> int:
     # RFC 9112 sections 6.1 to 6.3.
     if not codings:
         return content_length(lengths, ErrorKind.BAD_REQUEST)
     if lengths:
         raise ProtocolError(ErrorKind.BAD_REQUEST, "Content-Length with Transfer-Encoding")
-    if request.minor_version == 0:
+    if block.minor_version == 0:
         raise ProtocolError(ErrorKind.BAD_REQUEST, "Transfer-Encoding in HTTP/1.0")
     if len(codings) > 1:
         raise ProtocolError(ErrorKind.BAD_REQUEST, "more than one Transfer-Encoding")
@@ -274,42 +341,37 @@ def _body_length(request: Request, lengths: list[bytes], codings: list[bytes]) -
     return -1
 
 
-def _read_connection(request: Request, values: list[bytes], upgrade: bytes) -> None:
+def _read_connection(block: RequestFields, values: list[bytes], upgrade: bytes) -> None:
     options = connection_options(values, ErrorKind.BAD_REQUEST)
-    is_kept_by_default = request.minor_version == 1
-    request.is_keep_alive = b"close" not in options and (is_kept_by_default or b"keep-alive" in options)
+    is_kept_by_default = block.minor_version == 1
+    block.is_keep_alive = b"close" not in options and (is_kept_by_default or b"keep-alive" in options)
     # HTTP/1.0 has no Upgrade (RFC 9110 section 7.8). h2c would open a second, unwatched way to
     # the target; and a body before the switch has no agreed framing after it.
-    may_switch = request.minor_version == 1 and request.body_length == 0 and b"h2c" not in upgrade.lower()
+    may_switch = block.minor_version == 1 and block.body_length == 0 and b"h2c" not in upgrade.lower()
     if b"upgrade" in options and may_switch:
-        request.upgrade = upgrade
+        block.upgrade = upgrade
     for option in options:
         if option not in HOP_BY_HOP and option not in _CONNECTION_ONLY:
-            request.cuts += [field for field in request.headers if field[0] == option]
+            block.cuts += [field for field in block.headers if field[0] == option]
 
 
-def _check_target(request: Request) -> None:
+def _origin_form(method: bytes, path: bytes, host: bytes) -> bytes:
     # RFC 9112 section 3.2: origin-form; absolute-form that agrees with Host; OPTIONS *.
-    path = request.path
     if not path.isascii():
         raise ProtocolError(ErrorKind.BAD_REQUEST, "the request target has bytes outside ASCII")
     if b"#" in path:
         raise ProtocolError(ErrorKind.BAD_REQUEST, "the request target has a fragment")
-    if request.method in {b"CONNECT", b"TRACE"}:
-        raise ProtocolError(ErrorKind.NOT_IMPLEMENTED, f"the method {request.method.decode()}")
-    if path.startswith(b"/"):
-        return
-    if path == b"*" and request.method == b"OPTIONS":
-        return
+    if method in {b"CONNECT", b"TRACE"}:
+        raise ProtocolError(ErrorKind.NOT_IMPLEMENTED, f"the method {method.decode()}")
+    if path.startswith(b"/") or (path == b"*" and method == b"OPTIONS"):
+        return path
     absolute = _ABSOLUTE.fullmatch(path)
     if absolute is None:
         raise ProtocolError(ErrorKind.BAD_REQUEST, "the request target is neither a path nor a URL")
     authority, rest = absolute.groups()
-    if request.host and authority.lower() != request.host.lower():
+    if not _HOST.fullmatch(authority) or (host and authority.lower() != host.lower()):
         raise ProtocolError(ErrorKind.BAD_REQUEST, "the request target and Host disagree")
-    if not _HOST.fullmatch(authority):
-        raise ProtocolError(ErrorKind.BAD_REQUEST, "the request target has no valid host")
-    request.path = rest if rest.startswith(b"/") else b"/" + rest
+    return rest if rest.startswith(b"/") else b"/" + rest
 
 
 def _bad_version(data: bytes, error: Exception) -> ProtocolError:

@@ -20,11 +20,13 @@ UNTIL_CLOSE = -2
 CHUNKED = -1
 
 _BAD = ErrorKind.BAD_RESPONSE
+_MAX_KNOWN = 512
+_MAX_KNOWN_BYTES = 4096
 _SPECIAL = HOP_BY_HOP | {b"content-length", b"transfer-encoding"}
 
 
 class Response(ResponseHead):
-    """A response head with what the data plane needs beside what decisions read.
+    """A response head as the data plane uses it; not changed once it is read.
 
     Attributes:
         head: the bytes of the head, the empty line included.
@@ -33,9 +35,22 @@ class Response(ResponseHead):
         minor_version: 0 or 1.
         upgrade: value of the Upgrade field; b"" if none.
         cuts: fields that are not passed on.
+        edited: the head as a client gets it, without the empty line.
+        has_date: whether there is a Date field.
+        has_request_id: whether there is an X-Request-Id field.
     """
 
-    __slots__ = ("body_length", "cuts", "head", "is_keep_alive", "minor_version", "upgrade")
+    __slots__ = (
+        "body_length",
+        "cuts",
+        "edited",
+        "has_date",
+        "has_request_id",
+        "head",
+        "is_keep_alive",
+        "minor_version",
+        "upgrade",
+    )
 
     def __init__(self, status: int, headers: Headers, *, head: bytes, minor_version: int) -> None:
         super().__init__(status, headers)
@@ -45,6 +60,39 @@ class Response(ResponseHead):
         self.is_keep_alive = minor_version == 1
         self.upgrade = b""
         self.cuts: Headers = []
+        self.edited = b""
+        self.has_date = False
+        self.has_request_id = False
+
+
+class ResponseReader:
+    """Reads response heads, and remembers those that targets repeat.
+
+    Under load, when it matters, a target sends the same head hundreds of times within the second
+    of its Date. Equal bytes have the same reading. The memory is bounded; heads that set cookies
+    are meant for one client and are not kept.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Response] = {}
+
+    def read(self, data: bytes, method: bytes) -> Response | None:
+        """Read the response head at the beginning of `data`; as `parse_response`."""
+        end = data.find(b"\r\n\r\n") + 4
+        response = self._known.get(data[:end])
+        if response is not None and method != b"HEAD":
+            return response
+        response = parse_response(data, method)
+        if response is not None and method != b"HEAD" and response.status >= 200:
+            self._remember(response)
+        return response
+
+    def _remember(self, response: Response) -> None:
+        if len(response.head) > _MAX_KNOWN_BYTES or response.header(b"set-cookie") is not None:
+            return
+        if len(self._known) >= _MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[response.head] = response
 
 
 def parse_response(data: bytes, method: bytes) -> Response | None:
@@ -76,22 +124,9 @@ def parse_response(data: bytes, method: bytes) -> Response | None:
 
     lowered = [(name.lower(), value) for name, value in fields]
     response = Response(status, lowered, head=data[:size], minor_version=parsed["minor_version"])
-    _read_fields(response, [field for field in response.headers if field[0] in _SPECIAL], method)
+    _read_fields(response, [field for field in lowered if field[0] in _SPECIAL], method)
+    response.edited = b"HTTP/1.1" + cut_fields(response.head, response.cuts)[8:-2]
     return response
-
-
-def edit_response(response: Response, added: bytes) -> bytes:
-    r"""Return the head as the client gets it.
-
-    Args:
-        added: whole field lines, each with its CRLF.
-    """
-    head = response.head
-    if response.cuts:
-        head = cut_fields(head, response.cuts)
-    if response.minor_version == 0:
-        head = b"HTTP/1.1" + head[8:]
-    return b"%b%b\r\n" % (head[:-2], added)
 
 
 def _check_status_line(data: bytes, status: int, minor_version: int) -> None:
@@ -122,7 +157,11 @@ def _read_fields(response: Response, fields: Headers, method: bytes) -> None:
                 response.upgrade = value
             response.cuts.append(field)
     for name, _ in response.headers:
-        if not name:
+        if name == b"date":
+            response.has_date = True
+        elif name == b"x-request-id":
+            response.has_request_id = True
+        elif not name:
             raise ProtocolError(_BAD, "a folded field line in the target's response head")
     response.body_length = _body_length(response, lengths, codings, method)
     if connection:
