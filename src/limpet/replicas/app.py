@@ -79,7 +79,7 @@ def detect_interface(app: object, import_string: str) -> Interface:
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def _function(app: Callable[..., object]) -> Callable[..., object]:
+def _function(app: Any) -> Callable[..., object]:
     # What runs when the app is called: itself, or the `__call__` of an instance.
     if inspect.isroutine(app) or inspect.isclass(app) or isinstance(app, functools.partial):
         return app

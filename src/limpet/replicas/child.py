@@ -120,7 +120,6 @@ def _serve_asgi(app: App, listener: socket.socket, on_ready: Callable[[], None])
 def _serve_wsgi(app: App, listener: socket.socket, on_ready: Callable[[], None]) -> None:
     import waitress.server  # noqa: PLC0415  # an ASGI app shall not pay for it
 
-    logging.basicConfig(format="%(levelname)s:  %(name)s: %(message)s")
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a queue is nothing to warn of
     settings: dict[str, Any] = {
         "sockets": [listener],

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
-import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-if TYPE_CHECKING:
-    import asyncio
-
-_CHUNK_BYTES = 65536
 #: A longer line is passed on in pieces.
 _MAX_LINE_BYTES = 65536
 #: ANSI colours, one replica after the other: cyan, yellow, green, magenta, blue, red.
@@ -17,7 +14,7 @@ _COLOURS = (36, 33, 32, 35, 34, 31)
 
 
 class Printer:
-    """Writes whole lines to one stream, `A | ` before each; coloured on a terminal only.
+    """Writes lines to one stream, `A | ` before each; coloured on a terminal only.
 
     Args:
         name: of the replica.
@@ -31,25 +28,36 @@ class Printer:
         self._prefix = f"\x1b[{colour}m{name} |\x1b[0m " if is_coloured else f"{name} | "
         self._stream = stream
 
-    def line(self, text: str) -> None:
-        """Write one line, or several if the text has several."""
-        lines = text.splitlines() or [""]
-        try:
-            self._stream.write("".join([f"{self._prefix}{line}\n" for line in lines]))
+    def write(self, text: str) -> None:
+        r"""Write one or several lines, separated by \n."""
+        lines = [f"{self._prefix}{line}\n" for line in text.split("\n")]
+        with contextlib.suppress(OSError):  # nobody reads our output any more; the app has its users still
+            self._stream.write("".join(lines))
             self._stream.flush()
-        except OSError as error:  # nobody reads our output any more; the app still has its users
-            if self._stream is not sys.stderr:
-                sys.stderr.write(f"limpet: the output of replicas cannot be written: {error}\n")
 
-    async def copy(self, source: asyncio.StreamReader) -> None:
-        """Write everything that comes from a process until it closes its end."""
+    async def copy(self, pipe: int) -> None:
+        """Write what comes out of a pipe, until its last writer is gone; closes the pipe.
+
+        Args:
+            pipe: file descriptor of the end for reading.
+        """
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(pipe, "rb", 0)
+        )
         rest = b""
-        while chunk := await source.read(_CHUNK_BYTES):
-            *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) > _MAX_LINE_BYTES:
-                lines.append(rest)
-                rest = b""
-            if lines:
-                self.line(b"\n".join(lines).decode("utf-8", "replace"))
-        if rest:
-            self.line(rest.decode("utf-8", "replace"))
+        try:
+            while chunk := await reader.read(_MAX_LINE_BYTES):
+                whole, newline, rest = (rest + chunk).rpartition(b"\n")
+                if len(rest) > _MAX_LINE_BYTES:
+                    whole, newline, rest = whole + newline + rest, b"\n", b""
+                if newline:
+                    self.write(_decode(whole))
+            if rest:
+                self.write(_decode(rest))
+        finally:
+            transport.close()
+
+
+def _decode(line: bytes) -> str:
+    return line.replace(b"\r\n", b"\n").decode("utf-8", "replace")
