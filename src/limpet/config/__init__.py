@@ -1,0 +1,1 @@
+"""The configuration: its schema, reading it, and what it means for the core."""

@@ -1,0 +1,115 @@
+"""Turns settings into what the core and the data plane run on."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+from limpet.core.address import parse_address
+from limpet.core.balancing.policy import PolicySettings
+from limpet.core.cookies import CookieAttributes
+from limpet.core.model import ClientLimits, Forwarding, Listener, TargetLimits
+from limpet.core.stickiness.contract import AfterRecovery, OnUnavailable
+from limpet.core.stickiness.settings import StickinessSettings
+from limpet.core.target import Target
+from limpet.core.target_health import HealthThresholds
+
+if TYPE_CHECKING:
+    from limpet.config import schema
+
+_DEFAULT_DURATION_S = 86400
+
+
+def targets(settings: schema.TargetGroupSettings) -> list[Target]:
+    """Return a group's targets; DNS names are not resolved."""
+    return [
+        Target(
+            id=target.name or target_id(str(parse_address(target.address, default_port=80))),
+            address=parse_address(target.address, default_port=80),
+            weight=target.weight,
+            is_backup=target.backup,
+            is_in_maintenance=target.maintenance,
+        )
+        for target in settings.targets
+    ]
+
+
+def target_id(address: str) -> str:
+    """Return the id of a target without a name: stable, equal on every balancer, no address."""
+    return "t-" + blake2b(address.encode(), digest_size=4, person=b"limpet target").hexdigest()
+
+
+def listener(settings: schema.Settings, number: int) -> Listener:
+    """Return a listener by its place in the configuration."""
+    item = settings.listeners[number]
+    return Listener(
+        address=parse_address(item.address),
+        group=item.target_group or next(iter(settings.target_groups)),
+        is_proxy_protocol=item.proxy_protocol,
+    )
+
+
+def stickiness(name: str, settings: schema.StickinessSettings) -> StickinessSettings:
+    """Return a group's stickiness."""
+    duration_s = settings.duration_s
+    if duration_s is None:
+        duration_s = 0 if settings.type == "app_cookie" else _DEFAULT_DURATION_S
+    return StickinessSettings(
+        group=name,
+        cookie_name=settings.cookie_name,
+        duration_s=duration_s,
+        absolute_s=settings.absolute_s,
+        app_cookie=settings.app_cookie or "",
+        header=(settings.header or "").lower().encode(),
+        attributes=CookieAttributes(
+            domain=settings.domain,
+            same_site=settings.same_site,
+            is_secure=True if settings.same_site == "None" or settings.partitioned else settings.secure,
+            is_partitioned=settings.partitioned,
+        ),
+        has_cross_site_twin=settings.cross_site_twin,
+        exempt_paths=settings.exempt_paths,
+        has_subresource_tickets=settings.subresource_tickets,
+        on_unavailable=OnUnavailable(settings.on_unavailable),
+        after_recovery=AfterRecovery(settings.after_recovery),
+    )
+
+
+def policy(settings: schema.TargetGroupSettings) -> PolicySettings:
+    """Return what a group's policy is told."""
+    header = settings.hash_header
+    return PolicySettings(
+        hash_header=header.lower().encode() if header else None, load_bound=settings.load_bound
+    )
+
+
+def thresholds(settings: schema.HealthCheckSettings) -> HealthThresholds:
+    """Return the thresholds of a group's health checks."""
+    return HealthThresholds(
+        healthy=settings.healthy_threshold,
+        unhealthy=settings.unhealthy_threshold,
+        passive=settings.passive_threshold,
+    )
+
+
+def limits(settings: schema.LimitSettings) -> TargetLimits:
+    """Return a group's limits."""
+    return TargetLimits(**settings.model_dump())
+
+
+def client_limits(settings: schema.ClientSettings) -> ClientLimits:
+    """Return the limits towards clients."""
+    return ClientLimits(**settings.model_dump())
+
+
+def forwarding(settings: schema.Settings) -> Forwarding:
+    """Return trusted networks and error pages, the pages read from their files.
+
+    Raises:
+        OSError: a page cannot be read.
+    """
+    return Forwarding(
+        trusted_proxies=tuple(ip_network(network, strict=False) for network in settings.trusted_proxies),
+        error_pages={status: path.read_bytes() for status, path in settings.error_pages.items()},
+    )

@@ -1,0 +1,81 @@
+"""What the flags of `limpet up` and `limpet serve` mean as a configuration.
+
+Flags given beside a configuration file replace its values; those that concern a target group
+replace them in every group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from limpet.config.load import load_data
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from limpet.config.schema import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """Flags as given; None for those that were not.
+
+    Attributes:
+        targets: addresses, or tables as in the file.
+    """
+
+    listen: str | None = None
+    targets: Sequence[str | Mapping[str, Any]] = ()
+    algorithm: str | None = None
+    stickiness: str | None = None
+    cookie_name: str | None = None
+    duration: int | None = None
+    app_cookie: str | None = None
+    header: str | None = None
+    admin: str | None = None
+    access_log: str | None = None
+    access_log_format: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no flag was given."""
+        return all(getattr(self, field.name) in {None, ()} for field in fields(self))
+
+
+def settings_from_flags(flags: Flags, data: Mapping[str, Any] | None = None) -> Settings:
+    """Return the configuration that flags ask for, on top of a file's data.
+
+    Raises:
+        ConfigError: with every mistake.
+    """
+    merged: dict[str, Any] = dict(data or {})
+    if flags.listen is not None:
+        merged["listeners"] = [{"address": flags.listen}]
+    if flags.admin is not None:
+        merged["admin"] = {**merged.get("admin", {}), "address": flags.admin}
+    log = {"path": flags.access_log, "format": flags.access_log_format}
+    merged["access_log"] = {**merged.get("access_log", {}), **_given(log)}
+    groups = dict(merged.get("target_groups", {}))
+    if flags.targets:
+        groups["default"] = {**groups.get("default", {}), "targets": list(flags.targets)}
+    merged["target_groups"] = {name: _group(group, flags) for name, group in groups.items()}
+    return load_data(merged)
+
+
+def _group(group: Any, flags: Flags) -> Any:
+    if not isinstance(group, dict):
+        return group  # the schema will say what is wrong with it
+    sticky = {
+        "type": flags.stickiness or ("app_cookie" if flags.app_cookie else None),
+        "cookie_name": flags.cookie_name,
+        "duration_s": flags.duration,
+        "app_cookie": flags.app_cookie,
+        "header": flags.header,
+    }
+    stickiness = {**group.get("stickiness", {}), **_given(sticky)}
+    return {**group, **_given({"algorithm": flags.algorithm}), "stickiness": stickiness}
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

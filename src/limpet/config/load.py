@@ -1,0 +1,112 @@
+"""Reads a configuration and reports every mistake at once.
+
+A mistake is one line: `path: what is wrong; what to do`. TOML's own errors come alone, because
+nothing after them can be read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from limpet.config.schema import Settings
+from limpet.config.validate import problems
+from limpet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+
+def load_file(path: Path) -> Settings:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: with every mistake in it.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read ({error.strerror}); check the path and its rights"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: is not UTF-8; save it as UTF-8"]) from None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{path}: is not valid TOML ({error}); correct that line"]) from None
+    return load_data(data)
+
+
+def load_data(data: dict[str, Any]) -> Settings:
+    """Check a configuration given as plain data.
+
+    Raises:
+        ConfigError: with every mistake in it.
+    """
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError([_line(detail) for detail in _causes(error.errors())]) from None
+    found = problems(settings)
+    if found:
+        raise ConfigError(found)
+    return settings
+
+
+def _causes(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    # A list with a wrong item is also "too short" to pydantic: only the item is the cause.
+    places = [detail["loc"] for detail in details]
+    return [
+        detail
+        for detail in details
+        if not any(len(place) > len(detail["loc"]) and place[: len(detail["loc"])] == detail["loc"] for place in places)
+    ]
+
+
+def _line(detail: ErrorDetails) -> str:
+    path = ".".join(str(part) for part in detail["loc"] if not str(part).startswith("function-"))
+    value = detail["input"]
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        return f"{path}: unknown setting; {_nearest(detail['loc'])}"
+    if kind == "missing":
+        return f"{path}: is missing; add it"
+    if kind == "value_error":
+        what, _, advice = str(detail["msg"]).removeprefix("Value error, ").partition("; ")
+        return f"{path}: {what}; {advice or 'correct it'}"
+    shown = repr(value) if not isinstance(value, dict | list | tuple) else f"a {type(value).__name__}"
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    return f"{path}: {shown} is not allowed; {message.replace('input should', 'it should')}"
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    names = _names_at(location[:-1])
+    near = difflib.get_close_matches(str(location[-1]), names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"the settings here are {', '.join(names)}"
+
+
+def _names_at(location: tuple[int | str, ...]) -> list[str]:
+    # Walks the schema along a location; parts that are indexes or free names step over a level.
+    model: type[BaseModel] = Settings
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is not None:
+            inner = _model_in(field.annotation)
+            if inner is not None:
+                model = inner
+    return sorted(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_in(argument)
+        if found is not None:
+            return found
+    origin = getattr(annotation, "__origin__", None)
+    return _model_in(origin) if isinstance(origin, type) and issubclass(origin, BaseModel) else None

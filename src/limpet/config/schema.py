@@ -1,0 +1,243 @@
+"""The configuration file, as pydantic models.
+
+Every field has a description; docs/configuration.md is made of them. Nothing here knows the
+core: `compile.py` turns settings into what the balancer runs on.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from limpet.core.address import parse_address
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _target_address(value: str) -> str:
+    parse_address(value, default_port=80)
+    return value
+
+
+def _listener_address(value: str) -> str:
+    parse_address(value)
+    return value
+
+
+def _network(value: str) -> str:
+    ip_network(value, strict=False)
+    return value
+
+
+def _as_target(value: Any) -> Any:
+    return {"address": value} if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, Field(gt=0, le=86400 * 30)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$")]
+
+
+class TargetSettings(_Strict):
+    """One target: a string with its address, or a table."""
+
+    address: Annotated[str, AfterValidator(_target_address)] = Field(
+        description="Where the target is reached: `http://HOST:PORT`, `[IPV6]:PORT` or `unix:/path`."
+    )
+    name: Name | None = Field(
+        None, description="Stable name in tickets, logs and commands; made from the address if absent."
+    )
+    weight: int = Field(1, ge=0, le=1000, description="Share of new sessions; 0 keeps its sessions and gets no new one.")
+    backup: bool = Field(False, description="Gets requests only while no ordinary target is healthy.")
+    maintenance: bool = Field(False, description="Takes no request at all and is not checked.")
+
+
+class StickinessSettings(_Strict):
+    """How sessions are pinned to targets."""
+
+    type: Literal["off", "lb_cookie", "app_cookie", "source_ip", "header"] = Field(
+        "lb_cookie", description="The kind of stickiness; docs/stickiness.md explains them."
+    )
+    cookie_name: CookieName = Field(
+        "limpet", description="Name of limpet's cookie; a `__Host-` prefix is possible. The app cookie's pin adds `-app`."
+    )
+    duration_s: int | None = Field(
+        None,
+        ge=0,
+        le=31_536_000,
+        description="Idle seconds after which a pin ends; 0 for never. Default: 86400, and none for `app_cookie`.",
+    )
+    absolute_s: int = Field(0, ge=0, le=31_536_000, description="Age in seconds after which a pin ends; 0 for never.")
+    app_cookie: CookieName | None = Field(None, description="The application's cookie that `app_cookie` follows.")
+    header: CookieName | None = Field(None, description="The header that `header` reads, such as `Mcp-Session-Id`.")
+    domain: str | None = Field(
+        None, pattern=r"^\.?[A-Za-z0-9.-]+$", description="`Domain` of limpet's cookie; none means this host alone."
+    )
+    same_site: Literal["Lax", "Strict", "None"] = Field("Lax", description="`SameSite` of limpet's cookie.")
+    secure: bool | None = Field(None, description="`Secure` of limpet's cookie; by default on https only.")
+    partitioned: bool = Field(False, description="`Partitioned` of limpet's cookie (CHIPS).")
+    cross_site_twin: bool = Field(
+        False, description="Also set `NAME-cors` with `SameSite=None; Secure`, for embedding in other sites."
+    )
+    exempt_paths: tuple[str, ...] = Field(
+        (), description="Patterns such as `/static/*`: these paths neither create nor need stickiness."
+    )
+    subresource_tickets: bool = Field(
+        False, description="Let images, scripts and styles (by `Sec-Fetch-Dest`) get new tickets too."
+    )
+    on_unavailable: Literal["redistribute", "unavailable"] = Field(
+        "redistribute", description="What a pinned request gets when its target cannot serve: another target, or 503."
+    )
+    after_recovery: Literal["sticky", "temporary"] = Field(
+        "sticky", description="A redistributed session stays on its new target, or returns to the old one."
+    )
+    active_window_s: Seconds = Field(300, description="A session counts as active so long after its last request.")
+
+
+class HealthCheckSettings(_Strict):
+    """How targets are checked."""
+
+    enabled: bool = Field(True, description="Whether targets are checked at all.")
+    path: str = Field("/", pattern=r"^/[!-~]*$", description="Path that is asked for.")
+    interval_s: Seconds = Field(5, description="Seconds between two checks of a target.")
+    timeout_s: Seconds = Field(2, description="Seconds until a check has failed.")
+    healthy_threshold: int = Field(2, ge=1, le=100, description="Successes in a row until an unhealthy target is healthy.")
+    unhealthy_threshold: int = Field(2, ge=1, le=100, description="Failures in a row until a target is unhealthy.")
+    matcher: str = Field(
+        "200-499",
+        pattern=r"^[1-5]\d\d(-[1-5]\d\d)?(,[1-5]\d\d(-[1-5]\d\d)?)*$",
+        description="Status codes that mean healthy, such as `200-299,401`.",
+    )
+    jitter: float = Field(0.1, ge=0, le=1, description="Part of the interval by which checks are spread by chance.")
+    host: str | None = Field(
+        None, pattern=r"^[!-~]+$", description="Host header of checks (Django's ALLOWED_HOSTS); the target's address if absent."
+    )
+    headers: dict[CookieName, Annotated[str, Field(pattern=r"^[ -~]*$")]] = Field(
+        {}, description="Further headers of checks."
+    )
+    passive_threshold: int = Field(
+        3, ge=0, le=1000, description="Failed requests in a row that make a target unhealthy; 0 for never."
+    )
+    passive_recovery_s: Seconds = Field(
+        10, description="Without checks: seconds after which such a target is tried again."
+    )
+
+
+class LimitSettings(_Strict):
+    """What one target is asked to bear, and how long limpet waits for it."""
+
+    max_in_flight: int = Field(0, ge=0, description="Requests at a time per target; 0 for no limit.")
+    max_queued: int = Field(100, ge=0, description="Requests that wait for a full target; more get 503.")
+    queue_timeout_s: Seconds = Field(10, description="Seconds one waits in that queue before its 503.")
+    connect_timeout_s: Seconds = Field(5, description="Seconds to establish a connection to a target.")
+    response_timeout_s: Seconds = Field(60, description="Seconds from the request's end to the response's first byte.")
+    idle_timeout_s: Seconds = Field(60, description="Seconds between two bytes of a response body.")
+    tunnel_idle_timeout_s: Seconds = Field(3600, description="Seconds between two bytes of a WebSocket.")
+    keep_alive_s: Seconds = Field(30, description="Seconds an idle connection to a target is kept.")
+    max_idle_connections: int = Field(256, ge=0, description="Idle connections kept per target.")
+    max_attempts: int = Field(3, ge=1, le=100, description="Targets tried for one request.")
+
+
+class TargetGroupSettings(_Strict):
+    """Targets that serve the same application."""
+
+    targets: tuple[Annotated[TargetSettings, BeforeValidator(_as_target)], ...] = Field(
+        description="The targets: addresses, or tables."
+    )
+    algorithm: Literal[
+        "round_robin",
+        "weighted_random",
+        "least_outstanding_requests",
+        "power_of_two",
+        "rendezvous",
+        "bounded_rendezvous",
+    ] = Field("round_robin", description="How the target of a new session is chosen.")
+    hash_header: CookieName | None = Field(
+        None, description="Header that the rendezvous algorithms hash; the client's address if absent."
+    )
+    load_bound: float = Field(
+        1.25, gt=1, le=100, description="How far above its share `bounded_rendezvous` lets a target go."
+    )
+    stickiness: StickinessSettings = Field(StickinessSettings(), description="How sessions are pinned.")
+    health_check: HealthCheckSettings = Field(HealthCheckSettings(), description="How targets are checked.")
+    limits: LimitSettings = Field(LimitSettings(), description="Limits and timeouts towards targets.")
+    deregistration_delay_s: float = Field(
+        300, ge=0, le=3600, description="Seconds a removed target has to finish what is in flight."
+    )
+    slow_start_s: float = Field(
+        0, ge=0, le=900, description="Seconds in which a recovered target's share grows to its weight; 0 for at once."
+    )
+    dns_interval_s: Seconds = Field(10, description="Seconds between two look-ups of targets given by name.")
+
+
+class ListenerSettings(_Strict):
+    """An address on which clients are served."""
+
+    address: Annotated[str, AfterValidator(_listener_address)] = Field(
+        description="`HOST:PORT`, `[IPV6]:PORT` or `unix:/path`; port 0 lets the system choose."
+    )
+    target_group: Name | None = Field(None, description="Who gets the requests; the only group if absent.")
+    proxy_protocol: bool = Field(False, description="Each connection begins with a PROXY protocol header.")
+
+
+class ClientSettings(_Strict):
+    """What one client may ask, and how long limpet waits for it."""
+
+    max_head_bytes: int = Field(65536, ge=1024, le=1_048_576, description="Bytes of a request head; more is 431.")
+    max_headers: int = Field(100, ge=1, le=1000, description="Header lines of a request; more is 431.")
+    max_body_bytes: int = Field(0, ge=0, description="Bytes of a request body; more is 413; 0 for no limit.")
+    max_connections: int = Field(0, ge=0, description="Open client connections; more are closed; 0 for no limit.")
+    header_timeout_s: Seconds = Field(10, description="Seconds for a whole request head.")
+    body_timeout_s: Seconds = Field(60, description="Seconds between two parts of a request body.")
+    keep_alive_s: Seconds = Field(75, description="Seconds an idle client connection is kept.")
+    send_timeout_s: Seconds = Field(60, description="Seconds a client may not read its response.")
+
+
+class AccessLogSettings(_Strict):
+    """The access log."""
+
+    path: str = Field("-", description="File to append to; `-` for standard output, `off` for none.")
+    format: Literal["text", "json"] = Field("text", description="Form of a line.")
+
+
+class AdminSettings(_Strict):
+    """The listener for `limpet status` and its like."""
+
+    address: Annotated[str, AfterValidator(_listener_address)] = Field(
+        "127.0.0.1:8081", description="Where it listens; a loopback address."
+    )
+    enabled: bool = Field(True, description="Whether there is one.")
+
+
+class KeySettings(_Strict):
+    """The keys that seal tickets; balancers that share them read each other's tickets."""
+
+    file: Path | None = Field(
+        None, description="File with one key a line, newest first; made at the first start if no key is configured."
+    )
+    env: str = Field("LIMPET_TICKET_KEYS", description="Environment variable with the keys; comes before the file.")
+
+
+class Settings(_Strict):
+    """A whole configuration."""
+
+    listeners: tuple[ListenerSettings, ...] = Field(
+        (ListenerSettings(address="127.0.0.1:8080"),), min_length=1, description="Where clients are served."
+    )
+    target_groups: dict[Name, TargetGroupSettings] = Field(min_length=1, description="Target groups by name.")
+    clients: ClientSettings = Field(ClientSettings(), description="Limits and timeouts towards clients.")
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        (), description="Networks whose X-Forwarded-* and Forwarded headers are believed."
+    )
+    error_pages: dict[Annotated[int, Field(ge=400, le=599)], Path] = Field(
+        {}, description="HTML files by status, sent instead of limpet's own pages."
+    )
+    access_log: AccessLogSettings = Field(AccessLogSettings(), description="The access log.")
+    admin: AdminSettings = Field(AdminSettings(), description="The admin listener.")
+    keys: KeySettings = Field(KeySettings(), description="The keys of tickets.")
+    shutdown_timeout_s: Seconds = Field(30, description="Seconds requests have to finish after SIGTERM.")

@@ -1,0 +1,94 @@
+"""Rules that concern more than one setting; pure, and never stops at the first mistake."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from limpet.core.address import parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from limpet.config.schema import Settings, StickinessSettings, TargetGroupSettings
+
+
+def problems(settings: Settings) -> list[str]:
+    """Return every mistake, each as `path: what is wrong; what to do`."""
+    found = [*_listeners(settings), *_admin(settings), *_files(settings)]
+    for name, group in settings.target_groups.items():
+        found += _targets(f"target_groups.{name}.targets", group)
+        found += _stickiness(f"target_groups.{name}.stickiness", group.stickiness)
+        found += _health_check(f"target_groups.{name}.health_check", group)
+    return found
+
+
+def _listeners(settings: Settings) -> Iterator[str]:
+    names = list(settings.target_groups)
+    for index, listener in enumerate(settings.listeners):
+        path = f"listeners.{index}"
+        if listener.target_group is None and len(names) > 1:
+            yield f"{path}.target_group: is missing with {len(names)} groups; choose one of {', '.join(names)}"
+        elif listener.target_group is not None and listener.target_group not in names:
+            yield f"{path}.target_group: {listener.target_group!r} is no group; choose one of {', '.join(names)}"
+        if parse_address(listener.address).is_name:
+            yield f"{path}.address: {listener.address!r} is a name; write an IP address or unix:/path"
+    addresses = [x.address for x in settings.listeners if not x.address.endswith(":0")]
+    for address, count in Counter(addresses).items():
+        if count > 1:
+            yield f"listeners: {address!r} stands {count} times; remove all but one"
+
+
+def _admin(settings: Settings) -> Iterator[str]:
+    address = parse_address(settings.admin.address)
+    if address.host is not None and (address.is_name or not ipaddress.ip_address(address.host).is_loopback):
+        yield (
+            f"admin.address: {settings.admin.address!r} is not a loopback address; "
+            "write 127.0.0.1:PORT or unix:/path"
+        )
+
+
+def _files(settings: Settings) -> Iterator[str]:
+    for status, path in settings.error_pages.items():
+        if not path.is_file():
+            yield f"error_pages.{status}: {str(path)!r} is no file; correct the path"
+
+
+def _targets(path: str, group: TargetGroupSettings) -> Iterator[str]:
+    if not group.targets:
+        yield f"{path}: is empty; add at least one target"
+    addresses = Counter(str(parse_address(target.address, default_port=80)) for target in group.targets)
+    for address, count in addresses.items():
+        if count > 1:
+            yield f"{path}: {address!r} stands {count} times; give one target a higher weight instead"
+    names = Counter(target.name for target in group.targets if target.name is not None)
+    for name, count in names.items():
+        if count > 1:
+            yield f"{path}: the name {name!r} stands {count} times; give each target its own"
+    for index, target in enumerate(group.targets):
+        if parse_address(target.address, default_port=80).port == 0:
+            yield f"{path}.{index}.address: {target.address!r} has port 0; write the target's port"
+
+
+def _stickiness(path: str, stickiness: StickinessSettings) -> Iterator[str]:
+    if stickiness.type == "app_cookie" and stickiness.app_cookie is None:
+        yield f"{path}.app_cookie: is missing for type 'app_cookie'; name the application's session cookie"
+    if stickiness.type == "header" and stickiness.header is None:
+        yield f"{path}.header: is missing for type 'header'; name the header of the session"
+    if stickiness.app_cookie in {stickiness.cookie_name, f"{stickiness.cookie_name}-app"}:
+        yield f"{path}.cookie_name: {stickiness.cookie_name!r} is the application's cookie; choose another"
+    if stickiness.cookie_name.startswith("__Host-") and stickiness.domain is not None:
+        yield f"{path}.domain: is not possible with a __Host- cookie; remove one of the two"
+    if stickiness.cookie_name.startswith(("__Host-", "__Secure-")) and stickiness.secure is not True:
+        yield f"{path}.secure: a {stickiness.cookie_name!r} cookie must be Secure; add secure = true"
+    if (stickiness.same_site == "None" or stickiness.partitioned) and stickiness.secure is False:
+        yield f"{path}.secure: false goes neither with SameSite=None nor Partitioned; write true"
+
+
+def _health_check(path: str, group: TargetGroupSettings) -> Iterator[str]:
+    check = group.health_check
+    for part in check.matcher.split(","):
+        low, _, high = part.partition("-")
+        if high and int(high) < int(low):
+            yield f"{path}.matcher: {part!r} runs backwards; write {high}-{low}"

@@ -1,0 +1,223 @@
+"""The balancer of one process: settings in, a running data plane out.
+
+Theory of operation. `start` and `reload` read the settings, do all I/O that may fail (keys,
+error pages, DNS, new listeners), and only then change anything: a configuration with a mistake
+leaves the old one running. After that, health checks, DNS look-ups and commands change the state
+through `State`, whose every change hands the data plane a new snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from random import Random
+from typing import TYPE_CHECKING
+
+from limpet.config import compile as compiled
+from limpet.control import dns
+from limpet.control.health_checker import HealthChecker
+from limpet.control.keys import LoadedKeys, load_keys
+from limpet.control.state import State
+from limpet.core.model import Snapshot
+from limpet.core.stickiness.settings import Sealing
+from limpet.errors import ConfigError
+from limpet.proxy.access_log import AccessLog
+from limpet.proxy.server import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from limpet.config.schema import AccessLogSettings, Settings
+    from limpet.control.dns import LookUp
+    from limpet.core.address import Address
+    from limpet.core.model import Forwarding, Listener, TargetGroup
+    from limpet.core.target import Target, TargetState
+    from limpet.errors import ErrorKind
+
+#: How long listening waits for the first round of health checks.
+_FIRST_ROUND_S = 2.0
+_TICK_S = 0.25
+
+
+class Balancer:
+    """A running balancer; made and used inside a running event loop.
+
+    Args:
+        load: reads the settings anew; raises ConfigError.
+        look_up: resolves DNS names; the system's resolver if absent.
+
+    Attributes:
+        settings: the current ones.
+        proxy: the data plane.
+        state: of the targets.
+        keys: where the keys of tickets came from.
+        bound: addresses that are listened on, by listener.
+        reloads: how often a reload succeeded.
+    """
+
+    def __init__(self, load: Callable[[], Settings], look_up: LookUp | None = None) -> None:
+        self._load = load
+        self._loop = asyncio.get_running_loop()
+        self._look_up = look_up or dns.system_look_up(self._loop)
+        self._names: dict[str, list[str]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reload_lock = asyncio.Lock()
+        self.settings = load()
+        self.keys: LoadedKeys = load_keys(self.settings.keys)
+        self.started_s = time.monotonic()
+        self.reloads = 0
+        self.bound: dict[Listener, Address] = {}
+        self.state = State(self._publish, self._forget)
+        self.checker = HealthChecker(Random(secrets.randbits(64)), self._health_changed)  # noqa: S311  # jitter
+        self.proxy = Proxy(
+            Snapshot(version=0, listeners=(), groups={}),
+            access_log=_open_log(self.settings.access_log),
+            on_target_error=self._target_error,
+        )
+
+    async def start(self) -> None:
+        """Check the targets once, then listen.
+
+        Raises:
+            ConfigError: an address cannot be bound, or a file cannot be read.
+        """
+        listeners = _listeners(self.settings)
+        targets = await self._targets(self.settings)
+        self.state.apply(
+            self.settings, self._sealing(self.keys), targets, listeners, _forwarding(self.settings)
+        )
+        self.checker.watch(self.state.groups)
+        await self.checker.first_round(_FIRST_ROUND_S)
+        await self._open(listeners)
+        self._tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._watch_names())]
+
+    async def reload(self) -> None:
+        """Read the settings again and make them the current ones.
+
+        Raises:
+            ConfigError: with every mistake; nothing was changed.
+        """
+        async with self._reload_lock:
+            settings = self._load()
+            keys = load_keys(settings.keys)
+            forwarding = _forwarding(settings)
+            listeners = _listeners(settings)
+            targets = await self._targets(settings)
+            is_same_log = settings.access_log == self.settings.access_log
+            log = self.proxy.access_log if is_same_log else _open_log(settings.access_log)
+            # Nothing that may fail comes after the listeners, and they undo what they did.
+            await self._open([x for x in listeners if x not in self.bound])
+            for listener in [x for x in self.bound if x not in listeners]:
+                self.proxy.close(self.bound.pop(listener))
+            self.state.apply(settings, self._sealing(keys), targets, listeners, forwarding)
+            if not is_same_log:
+                old, self.proxy.access_log = self.proxy.access_log, log
+                if old is not None:
+                    old.close()
+            self.settings, self.keys = settings, keys
+            self.checker.watch(self.state.groups)
+            self.reloads += 1
+
+    async def stop(self, timeout_s: float) -> int:
+        """Stop listening, let requests finish, then stop everything.
+
+        Returns:
+            How many requests were cut.
+        """
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        cut = await self.proxy.drain(timeout_s)
+        await self.checker.stop()
+        if self.proxy.access_log is not None:
+            self.proxy.access_log.close()
+        return cut
+
+    def add(self, group_name: str, target: Target) -> None:
+        """Register a target, or change it."""
+        self.state.add(group_name, target)
+        self.checker.watch(self.state.groups)
+
+    # what happens meanwhile
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        self.proxy.snapshot = snapshot
+
+    def _forget(self, state: TargetState) -> None:
+        self.proxy.forget(state)
+        self.checker.watch(self.state.groups)
+
+    def _health_changed(self, group_name: str, state: TargetState) -> None:
+        self.state.health_changed(group_name, state)
+
+    def _target_error(self, group: TargetGroup, target: TargetState, kind: ErrorKind) -> None:
+        kept = self.state.groups.get(group.name)
+        if kept is not None:
+            self.checker.request_failed(kept, target, kind)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self.state.tick()
+
+    async def _watch_names(self) -> None:
+        while True:
+            await asyncio.sleep(min(group.dns_interval_s for group in self.settings.target_groups.values()))
+            for name, group in self.settings.target_groups.items():
+                targets = compiled.targets(group)
+                if any(target.address.is_name for target in targets):
+                    before = {key: list(value) for key, value in self._names.items()}
+                    resolved = await dns.resolve(targets, self._names, self._look_up)
+                    if self._names != before:
+                        self.state.register(name, resolved)
+                        self.checker.watch(self.state.groups)
+
+    # reading settings
+
+    def _sealing(self, keys: LoadedKeys) -> Sealing:
+        return Sealing(keys.ring, os.urandom)
+
+    async def _targets(self, settings: Settings) -> dict[str, list[Target]]:
+        return {
+            name: await dns.resolve(compiled.targets(group), self._names, self._look_up)
+            for name, group in settings.target_groups.items()
+        }
+
+    async def _open(self, listeners: list[Listener] | tuple[Listener, ...]) -> None:
+        opened: list[Listener] = []
+        for listener in listeners:
+            try:
+                self.bound[listener] = await self.proxy.open(listener)
+            except OSError as error:
+                for done in opened:
+                    self.proxy.close(self.bound.pop(done))
+                reason = error.strerror or str(error)
+                raise ConfigError(
+                    [f"listeners: {listener.address} cannot be bound ({reason}); choose a free address"]
+                ) from None
+            opened.append(listener)
+
+
+def _listeners(settings: Settings) -> tuple[Listener, ...]:
+    return tuple(compiled.listener(settings, number) for number in range(len(settings.listeners)))
+
+
+def _forwarding(settings: Settings) -> Forwarding:
+    try:
+        return compiled.forwarding(settings)
+    except OSError as error:
+        raise ConfigError([f"error_pages: {error.filename} cannot be read ({error.strerror}); correct it"]) from None
+
+
+def _open_log(settings: AccessLogSettings) -> AccessLog | None:
+    if settings.path == "off":
+        return None
+    try:
+        return AccessLog(settings.path, settings.format)
+    except OSError as error:
+        reason = error.strerror
+        raise ConfigError(
+            [f"access_log.path: {settings.path!r} cannot be opened ({reason}); correct the path"]
+        ) from None

@@ -1,0 +1,37 @@
+"""Notices that a file was changed or replaced.
+
+Once a second its size, time and identity are compared: editors and deployments replace files by
+renaming, and Kubernetes swaps links, which a watch on the file's inode would miss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_INTERVAL_S = 1.0
+
+
+def watch_file(path: Path, on_change: Callable[[], None]) -> None:
+    """Call `on_change` after each change of a file, as long as the event loop runs."""
+    loop = asyncio.get_running_loop()
+
+    def look(before: tuple[int, int, int] | None) -> None:
+        now = _mark(path)
+        if now is not None and now != before:
+            on_change()
+        loop.call_later(_INTERVAL_S, look, now or before)
+
+    loop.call_later(_INTERVAL_S, look, _mark(path))
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:  # between two steps of a replacement
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

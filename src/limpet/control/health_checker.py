@@ -1,0 +1,168 @@
+"""Active health checks: one task per target, so that a hung target delays no other's checks.
+
+A check is a GET on a connection of its own, read by the same strict parser as everything else.
+Only the status counts; the body is not waited for. Intervals are monotonic and spread by chance,
+so that the checks of many balancers do not fall on a target at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from limpet import __version__
+from limpet.config import compile as compiled
+from limpet.core.target import Health
+from limpet.core.target_health import observe_check, observe_failed_request, recover_unchecked
+from limpet.errors import ProtocolError
+from limpet.proxy.http1.response import parse_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from limpet.config.schema import HealthCheckSettings
+    from limpet.control.state import GroupState
+    from limpet.core.address import Address
+    from limpet.core.target import TargetState
+    from limpet.errors import ErrorKind
+
+_MAX_HEAD_BYTES = 65536
+_UNCHECKED_S = 0.5
+
+
+class HealthChecker:
+    """Checks every target of the groups that it is told of.
+
+    Args:
+        on_change: told of a target whose health has changed, with its group's name.
+    """
+
+    def __init__(self, rng: Random, on_change: Callable[[str, TargetState], None]) -> None:
+        self._rng = rng
+        self._on_change = on_change
+        self._tasks: dict[TargetState, asyncio.Task[None]] = {}
+        self._first: dict[TargetState, asyncio.Event] = {}
+
+    def watch(self, groups: dict[str, GroupState]) -> None:
+        """Check exactly the targets of these groups from now on."""
+        wanted = {state: group for group in groups.values() for state in group.targets.values()}
+        for state in set(self._tasks) - set(wanted):
+            self._tasks.pop(state).cancel()
+            self._first.pop(state, None)
+        for state, group in wanted.items():
+            if state not in self._tasks:
+                self._first[state] = asyncio.Event()
+                self._tasks[state] = asyncio.create_task(self._check_for_ever(group, state))
+
+    async def first_round(self, timeout_s: float) -> None:
+        """Wait until every target was checked once, but not for ever."""
+        waiting = [asyncio.create_task(event.wait()) for event in self._first.values()]
+        if waiting:
+            _, pending = await asyncio.wait(waiting, timeout=timeout_s)
+            for task in pending:
+                task.cancel()
+
+    def request_failed(self, group: GroupState, state: TargetState, kind: ErrorKind) -> None:
+        """Take in that a request got no response from a target."""
+        thresholds = compiled.thresholds(group.settings.health_check)
+        detail = f"{state.failures} requests failed in a row ({kind.label})"
+        if observe_failed_request(state, thresholds, detail=detail):
+            self._on_change(group.name, state)
+
+    async def stop(self) -> None:
+        """End all checks."""
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _check_for_ever(self, group: GroupState, state: TargetState) -> None:
+        while True:
+            settings = group.settings.health_check  # a reload may have changed it
+            if settings.enabled:
+                await self._check_once(group, state, settings)
+                spread = 1 + settings.jitter * (2 * self._rng.random() - 1)
+                delay_s = settings.interval_s * spread
+            else:
+                delay_s = _UNCHECKED_S
+                unhealthy_for_s = asyncio.get_running_loop().time() - state.unhealthy_since_s
+                recovery_s = settings.passive_recovery_s
+                if recover_unchecked(state, unhealthy_for_s=unhealthy_for_s, recovery_s=recovery_s):
+                    self._on_change(group.name, state)
+            self._first[state].set()
+            await asyncio.sleep(delay_s)
+
+    async def _check_once(
+        self, group: GroupState, state: TargetState, settings: HealthCheckSettings
+    ) -> None:
+        if state.health in {Health.MAINTENANCE, Health.DRAINING}:
+            return
+        is_success, detail = await check(state.target.address, settings)
+        if observe_check(state, compiled.thresholds(settings), is_success=is_success, detail=detail):
+            self._on_change(group.name, state)
+
+
+async def check(address: Address, settings: HealthCheckSettings) -> tuple[bool, str]:
+    """Check a target once.
+
+    Returns:
+        Whether it is healthy, and what was seen.
+    """
+    try:
+        async with asyncio.timeout(settings.timeout_s):
+            status = await _ask(address, settings)
+    except TimeoutError:
+        return False, f"no answer within {settings.timeout_s:g} s"
+    except OSError as error:
+        return False, f"cannot connect: {error.strerror or error}"
+    except ProtocolError as error:
+        return False, error.detail
+    return matches(status, settings.matcher), f"status {status}"
+
+
+def matches(status: int, matcher: str) -> bool:
+    """Return whether a status is one of `200-299,401`."""
+    for part in matcher.split(","):
+        low, _, high = part.partition("-")
+        if int(low) <= status <= int(high or low):
+            return True
+    return False
+
+
+async def _ask(address: Address, settings: HealthCheckSettings) -> int:
+    if address.path is not None:
+        reader, writer = await asyncio.open_unix_connection(address.path)
+    else:
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+    try:
+        writer.write(_request(address, settings))
+        data = b""
+        while True:
+            part = await reader.read(_MAX_HEAD_BYTES)
+            if not part:
+                raise ConnectionResetError(None, "the target closed the connection")
+            data += part
+            response = parse_response(data, b"GET")
+            while response is not None and response.status < 200:  # an interim response
+                data = data[len(response.head) :]
+                response = parse_response(data, b"GET")
+            if response is not None:
+                return response.status
+            if len(data) > _MAX_HEAD_BYTES:
+                raise ConnectionResetError(None, "the response head is too large")
+    finally:
+        writer.close()
+
+
+def _request(address: Address, settings: HealthCheckSettings) -> bytes:
+    fields = {
+        "Host": settings.host or address.host_header,
+        "User-Agent": f"limpet/{__version__} (health check)",
+        "Accept": "*/*",
+        "Connection": "close",
+        **settings.headers,
+    }
+    lines = [f"GET {settings.path} HTTP/1.1", *[f"{name}: {value}" for name, value in fields.items()]]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")

@@ -1,0 +1,82 @@
+"""Where the keys of tickets come from: the environment, a file, or a file made at first start."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from limpet.core.key_ring import generate_key, parse_key_ring
+from limpet.errors import ConfigError, KeyRingError
+
+if TYPE_CHECKING:
+    from limpet.config.schema import KeySettings
+    from limpet.core.key_ring import KeyRing
+
+
+class LoadedKeys(NamedTuple):
+    """A ring and where it came from, for the start-up summary."""
+
+    ring: KeyRing
+    origin: str
+    is_lasting: bool
+
+
+def load_keys(settings: KeySettings) -> LoadedKeys:
+    """Read the keys.
+
+    Raises:
+        ConfigError: the variable or file that was configured holds no usable keys.
+    """
+    text = os.environ.get(settings.env)
+    if text is not None:
+        return LoadedKeys(_parse(text, f"environment variable {settings.env}"), f"${settings.env}", True)
+    if settings.file is not None:
+        return LoadedKeys(_parse(_read(settings.file), f"keys.file {settings.file}"), str(settings.file), True)
+    path = default_path()
+    try:
+        _make(path)
+        return LoadedKeys(_parse(path.read_text(), str(path)), str(path), True)
+    except OSError:
+        ring = parse_key_ring(generate_key(os.urandom))
+        return LoadedKeys(ring, "memory", False)
+
+
+def default_path() -> Path:
+    """Return where keys are kept if none are configured."""
+    state = os.environ.get("XDG_STATE_HOME")
+    base = Path(state) if state else Path.home() / ".local" / "state"
+    return base / "limpet" / "ticket-keys"
+
+
+def _make(path: Path) -> None:
+    # Written beside and linked into place: two processes that start at once get the same key.
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, f"# Keys of limpet's tickets, newest first.\n{generate_key(os.urandom)}\n".encode())
+        os.fsync(descriptor)
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+    finally:
+        os.close(descriptor)
+        draft.unlink()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"keys.file: {str(path)!r} cannot be read ({error}); correct it"]) from None
+
+
+def _parse(text: str, where: str) -> KeyRing:
+    try:
+        return parse_key_ring(text)
+    except KeyRingError as error:
+        raise ConfigError([f"{where}: {error}"]) from None

@@ -1,0 +1,161 @@
+"""The process: an event loop, signals, and a balancer from start to end.
+
+SIGTERM and SIGINT drain and exit 0; SIGHUP reloads; SIGUSR1 reopens the access log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import uvloop
+
+from limpet.control.admin import AdminServer
+from limpet.control.balancer import Balancer
+from limpet.control.file_watch import watch_file
+from limpet.core.address import parse_address
+from limpet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from limpet.config.schema import Settings
+    from limpet.core.address import Address
+
+
+class Service(Protocol):
+    """Something that has to run as long as the balancer does, such as replicas."""
+
+    async def start(self) -> None:
+        """Start; the balancer starts after it."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop; the balancer has stopped before it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What the start-up summary tells, once clients are served."""
+
+    balancer: Balancer
+    admin: Address | None
+
+
+def run(
+    load: Callable[[], Settings],
+    *,
+    on_ready: Callable[[Ready], None],
+    on_message: Callable[[str], None],
+    services: Sequence[Service] = (),
+    config_file: Path | None = None,
+) -> int:
+    """Run a balancer until a signal ends it.
+
+    Args:
+        load: reads the settings; called again at each reload.
+        on_ready: called once, when clients are served.
+        on_message: gets sentences for the operator (reloads, mistakes, what was cut).
+        config_file: reloaded when it changes.
+
+    Returns:
+        The exit code: 0.
+
+    Raises:
+        ConfigError: it could not start.
+    """
+    return uvloop.run(_run(load, on_ready, on_message, services, config_file))
+
+
+async def _run(
+    load: Callable[[], Settings],
+    on_ready: Callable[[Ready], None],
+    on_message: Callable[[str], None],
+    services: Sequence[Service],
+    config_file: Path | None,
+) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    started: list[Service] = []
+    try:
+        for service in services:
+            started.append(service)
+            await service.start()
+        if not stopping.is_set():
+            await _serve(load, on_ready, on_message, stopping, config_file)
+    finally:
+        for service in reversed(started):
+            await service.stop()
+    return 0
+
+
+async def _serve(
+    load: Callable[[], Settings],
+    on_ready: Callable[[Ready], None],
+    on_message: Callable[[str], None],
+    stopping: asyncio.Event,
+    config_file: Path | None,
+) -> None:
+    balancer = Balancer(load)
+    admin = AdminServer(balancer)
+    try:
+        if balancer.settings.admin.enabled:
+            await admin.start(parse_address(balancer.settings.admin.address))
+        await balancer.start()
+        background = _on_signals(balancer, on_message, config_file)
+        if not balancer.keys.is_lasting:
+            on_message("ticket keys are in memory only: a restart unpins every session; configure keys.file")
+        # Everything made so far stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        on_ready(Ready(balancer, admin.bound))
+        await stopping.wait()
+        background.cancel()
+    finally:
+        cut = await balancer.stop(balancer.settings.shutdown_timeout_s)
+        if cut:
+            on_message(f"{cut} requests were cut: they took longer than the shutdown timeout")
+        await admin.stop()
+
+
+def _on_signals(
+    balancer: Balancer, on_message: Callable[[str], None], config_file: Path | None
+) -> asyncio.Task[None]:
+    loop = asyncio.get_running_loop()
+    wanted = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, wanted.set)
+    loop.add_signal_handler(signal.SIGUSR1, lambda: _reopen(balancer))
+    if config_file is not None:
+        watch_file(config_file, wanted.set)
+
+    async def reload_when_wanted() -> None:
+        while True:
+            await wanted.wait()
+            wanted.clear()
+            try:
+                await balancer.reload()
+            except ConfigError as error:
+                on_message("not reloaded, the old configuration goes on:")
+                for problem in error.problems:
+                    on_message(problem)
+            else:
+                on_message("reloaded")
+
+    return asyncio.create_task(reload_when_wanted())
+
+
+def _reopen(balancer: Balancer) -> None:
+    log = balancer.proxy.access_log
+    if log is not None:
+        try:
+            log.reopen()
+        except OSError as error:
+            sys.stderr.write(f"limpet: the access log cannot be reopened: {error}\n")

@@ -1,0 +1,277 @@
+"""The single writer: what every target's state is, and the snapshot made of it.
+
+Theory of operation. `TargetState`s, policies, kinds of stickiness and session tables are kept
+by name and outlive reloads; a snapshot is a frozen view of them. Whatever happens (a reload, a
+check, a command), it ends in `publish`, which judges each group's availability and swaps the
+data plane's snapshot. Nothing here waits: callers do their I/O first.
+
+A target that is removed is *draining*: no request is sent to it any more, those in flight have
+the deregistration delay to finish. Then it is forgotten. One that comes back meanwhile is as if
+it had never left.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from limpet.config import compile as compiled
+from limpet.core.active_sessions import ActiveSessions
+from limpet.core.availability import availability
+from limpet.core.balancing import POLICIES
+from limpet.core.model import Snapshot, TargetGroup
+from limpet.core.slow_start import is_over, ramped_weight
+from limpet.core.stickiness import KINDS
+from limpet.core.target import SERVING, Health, TargetState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from limpet.config.schema import Settings, TargetGroupSettings
+    from limpet.core.balancing.policy import Policy, PolicySettings
+    from limpet.core.model import ClientLimits, Forwarding, Listener
+    from limpet.core.stickiness.contract import Stickiness
+    from limpet.core.stickiness.settings import Sealing, StickinessSettings
+    from limpet.core.target import Target
+
+
+@dataclass(slots=True)
+class GroupState:
+    """What is kept of one target group."""
+
+    name: str
+    settings: TargetGroupSettings
+    targets: dict[str, TargetState]
+    policy: Policy
+    policy_settings: PolicySettings
+    stickiness: Stickiness
+    stickiness_settings: StickinessSettings
+    sealing: Sealing
+    sessions: ActiveSessions
+    drain_ends_s: dict[str, float]
+
+
+class State:
+    """All target groups, and the snapshot made of them.
+
+    Args:
+        on_snapshot: gets every new snapshot.
+        on_forgotten: told of a target whose draining has ended.
+    """
+
+    def __init__(
+        self, on_snapshot: Callable[[Snapshot], None], on_forgotten: Callable[[TargetState], None]
+    ) -> None:
+        self.groups: dict[str, GroupState] = {}
+        self._on_snapshot = on_snapshot
+        self._on_forgotten = on_forgotten
+        self._version = 0
+        self._listeners: tuple[Listener, ...] = ()
+        self._client_limits: ClientLimits | None = None
+        self._forwarding: Forwarding | None = None
+
+    def apply(
+        self,
+        settings: Settings,
+        sealing: Sealing,
+        targets: Mapping[str, list[Target]],
+        listeners: tuple[Listener, ...],
+        forwarding: Forwarding,
+    ) -> None:
+        """Make a configuration the current one.
+
+        Args:
+            targets: by group; their addresses are IP addresses or Unix sockets.
+            forwarding: with its files read.
+        """
+        for name in set(self.groups) - set(settings.target_groups):
+            for state in self.groups.pop(name).targets.values():
+                self._on_forgotten(state)
+        for name, group_settings in settings.target_groups.items():
+            group = self._group(name, group_settings, sealing)
+            self._register(group, targets[name])
+        self._listeners = listeners
+        self._client_limits = compiled.client_limits(settings.clients)
+        self._forwarding = forwarding
+        self.publish()
+
+    def register(self, group_name: str, targets: list[Target]) -> None:
+        """Make these the targets of a group; those that are missing drain."""
+        self._register(self.groups[group_name], targets)
+        self.publish()
+
+    def add(self, group_name: str, target: Target) -> None:
+        """Add a target to a group, or change it."""
+        self._put(self.groups[group_name], target)
+        self.publish()
+
+    def drain(self, group_name: str, target_id: str) -> None:
+        """Take a target out: it drains and is then forgotten."""
+        group = self.groups[group_name]
+        self._drain(group, group.targets[target_id])
+        self.publish()
+
+    def set_weight(self, group_name: str, target_id: str, weight: int) -> None:
+        """Change a target's weight; 0 keeps its sessions and gets it no new ones."""
+        state = self.groups[group_name].targets[target_id]
+        state.target = replace(state.target, weight=weight)
+        self.publish()
+
+    def set_maintenance(self, group_name: str, target_id: str, *, is_on: bool) -> None:
+        """Take a target out of service or back; it stays registered."""
+        group = self.groups[group_name]
+        state = group.targets[target_id]
+        state.target = replace(state.target, is_in_maintenance=is_on)
+        self._settle_maintenance(group, state)
+        self.publish()
+
+    def health_changed(self, group_name: str, state: TargetState) -> None:
+        """Note that a target's health has changed; begins or ends its slow start."""
+        group = self.groups.get(group_name)
+        if group is None:
+            return
+        now_s = time.monotonic()
+        if state.health is Health.UNHEALTHY:
+            state.unhealthy_since_s = now_s
+            state.ramp_started_s = None
+        elif state.health is Health.HEALTHY and group.settings.slow_start_s:
+            others = [s for s in group.targets.values() if s is not state and s.health in SERVING]
+            if any(other.ramp_started_s is None for other in others):
+                state.ramp_started_s = now_s
+        self.publish()
+
+    def tick(self) -> None:
+        """Let time pass: ramps go on, draining ends."""
+        now_s = time.monotonic()
+        is_changed = False
+        for group in self.groups.values():
+            for state in group.targets.values():
+                is_changed |= state.ramp_started_s is not None
+                if state.ramp_started_s is not None and is_over(
+                    state.ramp_started_s, group.settings.slow_start_s, now_s
+                ):
+                    state.ramp_started_s = None
+            for target_id, ends_s in list(group.drain_ends_s.items()):
+                state = group.targets[target_id]
+                if state.in_flight == 0 or now_s >= ends_s:
+                    del group.drain_ends_s[target_id], group.targets[target_id]
+                    state.health = Health.UNUSED
+                    self._on_forgotten(state)
+                    is_changed = True
+        if is_changed:
+            self.publish()
+
+    def publish(self) -> None:
+        """Build a snapshot of what is known now and hand it out."""
+        assert self._client_limits is not None and self._forwarding is not None  # noqa: S101, PT018  # applied
+        self._version += 1
+        snapshot = Snapshot(
+            version=self._version,
+            listeners=self._listeners,
+            groups={group.name: _freeze(group) for group in self.groups.values()},
+            client_limits=self._client_limits,
+            forwarding=self._forwarding,
+        )
+        self._on_snapshot(snapshot)
+
+    def _group(self, name: str, settings: TargetGroupSettings, sealing: Sealing) -> GroupState:
+        # What did not change goes on with its books: a reload must not reset the balance (lb.md P14).
+        policy_settings = compiled.policy(settings)
+        sticky_settings = compiled.stickiness(name, settings.stickiness)
+        window_s = settings.stickiness.active_window_s
+        group = self.groups.get(name)
+        if group is None:
+            group = self.groups[name] = GroupState(
+                name=name,
+                settings=settings,
+                targets={},
+                policy=POLICIES[settings.algorithm](policy_settings),
+                policy_settings=policy_settings,
+                stickiness=KINDS[settings.stickiness.type](sticky_settings, sealing),
+                stickiness_settings=sticky_settings,
+                sealing=sealing,
+                sessions=ActiveSessions(window_s),
+                drain_ends_s={},
+            )
+            return group
+        if settings.algorithm != group.policy.name or policy_settings != group.policy_settings:
+            group.policy = POLICIES[settings.algorithm](policy_settings)
+            group.policy_settings = policy_settings
+        is_same_kind = settings.stickiness.type == group.stickiness.kind
+        if not is_same_kind or (sticky_settings, sealing) != (group.stickiness_settings, group.sealing):
+            group.stickiness = KINDS[settings.stickiness.type](sticky_settings, sealing)
+            group.stickiness_settings, group.sealing = sticky_settings, sealing
+        group.sessions.window_s = window_s
+        if settings.health_check.enabled != group.settings.health_check.enabled:
+            for state in group.targets.values():
+                state.health = Health.INITIAL if settings.health_check.enabled else Health.UNAVAILABLE
+        group.settings = settings
+        return group
+
+    def _register(self, group: GroupState, targets: list[Target]) -> None:
+        wanted = {target.id for target in targets}
+        for state in list(group.targets.values()):
+            if state.id not in wanted:
+                self._drain(group, state)
+        for target in targets:
+            self._put(group, target)
+        # The order of the configuration decides among equals.
+        order = [target.id for target in targets]
+        order += [target_id for target_id in group.targets if target_id not in wanted]
+        group.targets = {target_id: group.targets[target_id] for target_id in order}
+
+    def _put(self, group: GroupState, target: Target) -> None:
+        state = group.targets.get(target.id)
+        if state is not None and state.target.address != target.address:
+            # Another server under an old name: what was known of the old one is not true of it.
+            self._on_forgotten(state)
+            state = None
+        if state is None:
+            state = group.targets[target.id] = TargetState(target)
+            state.health = _unchecked(group)
+        elif state.health is Health.DRAINING:
+            state.health = _unchecked(group)
+            state.health_detail = "registered again"
+        group.drain_ends_s.pop(target.id, None)
+        state.target = target
+        self._settle_maintenance(group, state)
+
+    def _settle_maintenance(self, group: GroupState, state: TargetState) -> None:
+        if state.target.is_in_maintenance:
+            state.health = Health.MAINTENANCE
+            state.health_detail = "in maintenance"
+        elif state.health is Health.MAINTENANCE:
+            state.health = _unchecked(group)
+            state.health_detail = "back from maintenance"
+
+    def _drain(self, group: GroupState, state: TargetState) -> None:
+        if state.health is not Health.DRAINING:
+            state.health = Health.DRAINING
+            state.health_detail = "deregistered"
+            group.drain_ends_s[state.id] = time.monotonic() + group.settings.deregistration_delay_s
+
+
+def _unchecked(group: GroupState) -> Health:
+    return Health.INITIAL if group.settings.health_check.enabled else Health.UNAVAILABLE
+
+
+def _freeze(group: GroupState) -> TargetGroup:
+    now_s = time.monotonic()
+    for state in group.targets.values():
+        state.weight = ramped_weight(
+            state.target.weight, state.ramp_started_s, group.settings.slow_start_s, now_s
+        )
+    verdict = availability(group.targets.values())
+    for state in group.targets.values():
+        state.takes_sticky = state.id in verdict.keeps_sessions
+    return TargetGroup(
+        name=group.name,
+        by_id=dict(group.targets),
+        available=verdict.new_sessions,
+        policy=group.policy,
+        stickiness=group.stickiness,
+        sessions=group.sessions,
+        limits=compiled.limits(group.settings.limits),
+        is_failing_open=verdict.is_failing_open,
+    )
