@@ -28,6 +28,15 @@ def load_file(path: Path) -> Settings:
     Raises:
         ConfigError: with every mistake in it.
     """
+    return load_data(read_file(path))
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read a configuration file as plain data, not checked yet.
+
+    Raises:
+        ConfigError: it cannot be read, or is not TOML.
+    """
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -35,10 +44,9 @@ def load_file(path: Path) -> Settings:
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: is not UTF-8; save it as UTF-8"]) from None
     try:
-        data = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{path}: is not valid TOML ({error}); correct that line"]) from None
-    return load_data(data)
 
 
 def load_data(data: dict[str, Any]) -> Settings:

@@ -119,8 +119,8 @@ def _hint(module: object) -> str:
 
 
 def _is_app(value: object) -> bool:
-    if inspect.isroutine(value) or inspect.isclass(value):
-        return False
+    if inspect.isclass(value) or (inspect.isroutine(value) and not inspect.iscoroutinefunction(value)):
+        return False  # most functions of two arguments are no apps
     try:
         detect_interface(value, "")
     except AppError:

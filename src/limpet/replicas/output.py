@@ -52,12 +52,11 @@ class Printer:
                 if len(rest) > _MAX_LINE_BYTES:
                     whole, newline, rest = whole + newline + rest, b"\n", b""
                 if newline:
-                    self.write(_decode(whole))
+                    self._write_bytes(whole)
             if rest:
-                self.write(_decode(rest))
+                self._write_bytes(rest)
         finally:
             transport.close()
 
-
-def _decode(line: bytes) -> str:
-    return line.replace(b"\r\n", b"\n").decode("utf-8", "replace")
+    def _write_bytes(self, lines: bytes) -> None:
+        self.write(lines.replace(b"\r\n", b"\n").removesuffix(b"\r").decode("utf-8", "replace"))

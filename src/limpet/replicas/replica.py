@@ -85,7 +85,7 @@ class Replica:
         self._out = Printer(self.name, index, sys.stdout)
         self._err = Printer(self.name, index, sys.stderr)
         self._stopping = asyncio.Event()
-        self._first_ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._first_ready: asyncio.Future[None]
         self._life: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -95,6 +95,7 @@ class Replica:
             AppError: the app cannot be run; the message says why.
             ReplicaError: the process ended before it was ready.
         """
+        self._first_ready = asyncio.get_running_loop().create_future()
         self._life = asyncio.create_task(self._live())
         await asyncio.shield(self._first_ready)
 
@@ -108,7 +109,6 @@ class Replica:
                 self._err.write(f"limpet: did not end within {timeout_s:g} s; killed")
                 self._signal_group(signal.SIGKILL)
             await self._life
-        self._first_ready.cancel()
         self._reserved.close()
 
     async def _live(self) -> None:

@@ -15,7 +15,7 @@ STOP_TIMEOUT_S = 10.0
 
 
 class ReplicaSet:
-    """Runs one app as several replicas; made and used inside one running event loop.
+    """Runs one app as several replicas.
 
     Args:
         settings: what to run.

@@ -1,0 +1,78 @@
+"""`limpet serve`: run an app as several replicas and balance over them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from limpet.cli.balance_options import balance_options, flags
+from limpet.cli.output import EXIT_USAGE, fail, say, told_problems
+from limpet.cli.start_up import announce
+from limpet.config.flags import settings_from_flags
+from limpet.control.run import run
+from limpet.replicas.app import AppError
+from limpet.replicas.replica import AppSettings, ReplicaError
+from limpet.replicas.replica_set import ReplicaSet
+
+if TYPE_CHECKING:
+    from limpet.config.schema import Settings
+    from limpet.replicas.app import Interface
+
+#: A replica that was started again is back in seconds, not in the two rounds of checks that a
+#: server somewhere else has to pass.
+_HEALTH_CHECK = {"interval_s": 2, "healthy_threshold": 1}
+
+
+@click.command()
+@click.argument("app", metavar="MODULE:APP")
+@click.option(
+    "--replicas",
+    "count",
+    type=click.IntRange(1, 256),
+    default=5,
+    show_default=True,
+    help="Copies of the app.",
+)
+@click.option(
+    "--interface", type=click.Choice(["asgi", "wsgi"]), help="What the app is, if that cannot be found out."
+)
+@click.option(
+    "--session-store",
+    metavar="URL",
+    help="Given to the app as LIMPET_SESSION_STORE, with a LIMPET_SECRET if there is none.",
+)
+@balance_options
+def serve(app: str, count: int, interface: Interface | None, session_store: str | None, **given: Any) -> None:
+    """Run an app on several server processes, and balance over them.
+
+    The app is ASGI or WSGI. APP may also be a function that makes the app: MODULE:FUNCTION(). The processes are called
+    A, B, C and so on, and know their letter as LIMPET_REPLICA. One that dies is started again.
+    """
+    environ = _session_environ(session_store)
+    replica_set = ReplicaSet(AppSettings(app=app, interface=interface, environ=environ), count)
+    targets = [{"name": replica.name, "address": str(replica.address)} for replica in replica_set.replicas]
+    asked = flags(targets, given)
+
+    def load() -> Settings:
+        return settings_from_flags(asked, {"target_groups": {"default": {"health_check": _HEALTH_CHECK}}})
+
+    with told_problems():
+        load()  # a mistake in the options shall be told before the app is started
+        try:
+            code = run(load, on_ready=announce(app), on_message=say, services=[replica_set])
+        except AppError as error:
+            fail(str(error), EXIT_USAGE)
+        except ReplicaError as error:
+            fail(str(error))
+    sys.exit(code)
+
+
+def _session_environ(session_store: str | None) -> dict[str, str]:
+    if session_store is None:
+        return {}
+    secret = os.environ.get("LIMPET_SECRET") or secrets.token_urlsafe(32)
+    return {"LIMPET_SESSION_STORE": session_store, "LIMPET_SECRET": secret}
