@@ -9,6 +9,9 @@ from __future__ import annotations
 #: Sessions remembered per target group.
 MAX_SESSIONS = 100_000
 
+#: A session's requests within this time count as one; it saves most of the book-keeping.
+_PRECISION_S = 1.0
+
 
 class ActiveSessions:
     """Sessions of one target group by their keys.
@@ -29,7 +32,11 @@ class ActiveSessions:
     def touch(self, key: bytes, target_id: str, mono_s: float) -> None:
         """Note a request of a session."""
         seen = self._seen
-        seen.pop(key, None)
+        before = seen.get(key)
+        if before is not None:
+            if mono_s - before[1] < _PRECISION_S and before[0] == target_id:
+                return
+            del seen[key]
         seen[key] = (target_id, mono_s)
         if len(seen) > self._max_sessions:
             self._forget_unseen(mono_s)

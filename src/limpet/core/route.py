@@ -8,7 +8,7 @@ failed attempt that may be repeated asks `reroute` for another target.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from limpet.core.stickiness.contract import (
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from limpet.core.stickiness.first_visits import Visit
     from limpet.core.target import TargetState
 
-#: A valid pin was found; whether it can be kept depends on the target.
-_PINNED = frozenset({StickyStatus.FOUND, StickyStatus.SEVERAL})
 #: The request went where its pin says.
 _BOUND = frozenset({StickyStatus.BOUND, StickyStatus.SEVERAL})
 #: Statuses of requests that need no pin, so they start no first visit.
@@ -73,6 +71,15 @@ class Decision:
     error: ErrorKind | None = None
     is_lent: bool = False
     candidates: tuple[Candidate, ...] = ()
+    _text: bytes = b""
+
+    @property
+    def text(self) -> bytes:
+        """Return the decision as the access log shows it: group/target, status, "reason"."""
+        if not self._text:
+            target = self.target.id if self.target is not None else "-"
+            self._text = f'{self.group.name}/{target} {self.status} "{self.reason}"'.encode()
+        return self._text
 
 
 def route(group: TargetGroup, request: RequestHead, now: Now, rng: Random) -> Decision:
@@ -81,22 +88,16 @@ def route(group: TargetGroup, request: RequestHead, now: Now, rng: Random) -> De
     Whatever becomes of it, a routed request must be ended with `finish`.
     """
     finding = group.stickiness.find(request, group.by_id, now)
+    target_id = finding.target_id
+    if target_id is not None:
+        return _keep_pin(group, request, finding, target_id, now, rng)
     status = finding.status
-    if status in _PINNED:
-        pinned = group.by_id.get(finding.target_id)  # type: ignore[arg-type]  # a pin has an id
-        if pinned is not None and pinned.takes_sticky:
-            group.policy.charge(pinned)
-            if finding.session_key is not None:
-                group.sessions.touch(finding.session_key, pinned.id, now.mono_s)
-            bound = StickyStatus.BOUND if status is StickyStatus.FOUND else status
-            return Decision(group, pinned, bound, finding, "sticky")
-        return _redistribute(group, request, finding, pinned, now, rng)
     if status not in _PINLESS and group.stickiness.first_visits is not None:
         finding.visit = group.stickiness.first_visits.enter(request, now)
         joined = _joined_target(group, finding.visit)
         if joined is not None:
             group.policy.charge(joined)
-            reason = f"joined a first visit ({status.value})"
+            reason = f"joined a first visit ({status})"
             return Decision(group, joined, StickyStatus.JOINED, finding, reason)
     return _pick(group, request, finding, status, group.available, now, rng)
 
@@ -120,7 +121,7 @@ def reroute(
         if group.stickiness.on_unavailable is OnUnavailable.UNAVAILABLE:
             return None
         status = StickyStatus.TARGET_UNAVAILABLE
-        finding.is_settled = False
+        finding = replace(finding, is_settled=False)
     targets = tuple(target for target in group.available if target.id not in tried)
     if not targets:
         return None
@@ -145,6 +146,23 @@ def finish(decision: Decision, now: Now) -> None:
         first_visits.leave(visit, now)
 
 
+def _keep_pin(
+    group: TargetGroup, request: RequestHead, finding: Finding, target_id: str, now: Now, rng: Random
+) -> Decision:
+    pinned = group.by_id.get(target_id)
+    if pinned is None or not pinned.takes_sticky:
+        return _redistribute(group, request, finding, pinned, now, rng)
+    group.policy.charge(pinned)
+    if finding.session_key is not None:
+        group.sessions.touch(finding.session_key, target_id, now.mono_s)
+    decision = finding.decision
+    if decision is None or decision.group is not group:
+        is_one = finding.status is StickyStatus.FOUND
+        status = StickyStatus.BOUND if is_one else finding.status
+        decision = finding.decision = Decision(group, pinned, status, finding, "sticky")
+    return decision
+
+
 def _redistribute(
     group: TargetGroup,
     request: RequestHead,
@@ -156,9 +174,10 @@ def _redistribute(
     status = _why_unusable(pinned)
     if group.stickiness.on_unavailable is OnUnavailable.UNAVAILABLE:
         error = ErrorKind.STICKY_TARGET_UNAVAILABLE
-        return Decision(group, None, status, finding, f"{status.value}, policy 'unavailable'", error)
-    finding.is_settled = False  # a pin that needed no refresh now needs another target
-    return _pick(group, request, finding, status, group.available, now, rng)
+        return Decision(group, None, status, finding, f"{status}, policy 'unavailable'", error)
+    # A pin that needed no refresh now needs another target.
+    unsettled = replace(finding, is_settled=False, decision=None)
+    return _pick(group, request, unsettled, status, group.available, now, rng)
 
 
 def _pick(

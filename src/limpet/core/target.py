@@ -9,14 +9,14 @@ read. All of it happens on one event loop, so no lock is needed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from limpet.core.address import Address
 
 
-class Health(Enum):
+class Health(StrEnum):
     """The state of a target, in the words of AWS.
 
     Source: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html

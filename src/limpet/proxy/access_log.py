@@ -35,8 +35,8 @@ class AccessLog:
 
     def __init__(self, path: str, form: str = "text") -> None:
         self._path = path
-        self._format: Callable[[Exchange], str] = format_json if form == "json" else format_text
-        self._lines: list[str] = []
+        self._format: Callable[[Exchange], bytes] = format_json if form == "json" else format_text
+        self._lines: list[bytes] = []
         self._fd = self._open()
 
     def write(self, exchange: Exchange) -> None:
@@ -48,7 +48,7 @@ class AccessLog:
     def flush(self) -> None:
         """Write what was noted. A full disk loses lines, never requests."""
         if self._lines:
-            data = "".join(self._lines).encode("utf-8", "backslashreplace")
+            data = b"".join(self._lines)
             self._lines.clear()
             try:
                 while data:
@@ -78,21 +78,22 @@ class AccessLog:
             os.close(self._fd)
 
 
-_second = -1
-_stamp = ""
+class _Clock:
+    # One second's text serves its thousands of lines.
+    second = -1
+    text = b""
 
 
-def timestamp(wall_s: float) -> str:
+def timestamp(wall_s: float) -> bytes:
     """Return UTC in RFC 3339 with milliseconds, e.g. 2026-11-24T09:30:00.123Z."""
-    global _second, _stamp  # noqa: PLW0603  # one second's text serves its thousands of lines
     second = int(wall_s)
-    if second != _second:
-        _second = second
-        _stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-    return f"{_stamp}.{int((wall_s - second) * 1000):03d}Z"
+    if second != _Clock.second:
+        _Clock.second = second
+        _Clock.text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
+    return b"%b.%03dZ" % (_Clock.text, (wall_s - second) * 1000)
 
 
-def format_text(exchange: Exchange) -> str:
+def format_text(exchange: Exchange) -> bytes:
     r"""Return one line, ended by \n.
 
     Fields: time, client, request id, "request line", status, body bytes in and out,
@@ -101,35 +102,64 @@ def format_text(exchange: Exchange) -> str:
     A quotation mark in the request line stands as %22.
     """
     request = exchange.request
-    path = request.path.decode("latin-1")
-    if '"' in path:
-        path = path.replace('"', "%22")
-    decision = exchange.decision
-    if decision is not None:
-        target = decision.target
-        why = (
-            f"{decision.group.name}/{target.target.id if target is not None else '-'} "
-            f'{decision.status.value} "{decision.reason}"'
-        )
-    else:
-        why = '-/- - "-"'
+    path = request.path
+    if b'"' in path:
+        path = path.replace(b'"', b"%22")
     wall_s, start_s = exchange.started
     sent_s = exchange.sent_s
     first_s = exchange.first_byte_s
-    error = exchange.error
-    return (
-        f"{timestamp(wall_s)} {request.client_ip or '-'} {exchange.request_id.decode()} "
-        f'"{request.method.decode()} {path} HTTP/1.{request.fields.minor_version}" {exchange.status} '
-        f"{exchange.bytes_in} {exchange.bytes_out} {why} {len(exchange.attempts) + (sent_s > 0)} "
-        f"{f'{(sent_s - start_s) * 1e3:.2f}' if sent_s else '-'} "
-        f"{f'{(first_s - start_s) * 1e3:.2f}' if first_s else '-'} "
-        f"{(exchange.ended_s - start_s) * 1e3:.2f} {error.label if error is not None else '-'}\n"
+    attempts = len(exchange.attempts)
+    if not first_s:
+        return _format_unanswered(exchange, path)
+    return b'%b %b %b "%b %b HTTP/1.%d" %d %d %d %b %d %.2f %.2f %.2f %b\n' % (
+        timestamp(wall_s),
+        request.client_ip.encode() or b"-",
+        exchange.request_id,
+        request.method,
+        path,
+        request.fields.minor_version,
+        exchange.status,
+        exchange.bytes_in,
+        exchange.bytes_out,
+        _why(exchange),
+        attempts + 1,
+        (sent_s - start_s) * 1e3,
+        (first_s - start_s) * 1e3,
+        (exchange.ended_s - start_s) * 1e3,
+        b"-" if exchange.error is None else exchange.error.label.encode(),
     )
 
 
-def format_json(exchange: Exchange) -> str:
+def _format_unanswered(exchange: Exchange, path: bytes) -> bytes:
+    request = exchange.request
+    wall_s, start_s = exchange.started
+    sent_s = exchange.sent_s
+    return b'%b %b %b "%b %b HTTP/1.%d" %d %d %d %b %d %b - %.2f %b\n' % (
+        timestamp(wall_s),
+        request.client_ip.encode() or b"-",
+        exchange.request_id,
+        request.method,
+        path,
+        request.fields.minor_version,
+        exchange.status,
+        exchange.bytes_in,
+        exchange.bytes_out,
+        _why(exchange),
+        len(exchange.attempts),
+        b"%.2f" % ((sent_s - start_s) * 1e3) if sent_s else b"-",
+        (exchange.ended_s - start_s) * 1e3,
+        b"-" if exchange.error is None else exchange.error.label.encode(),
+    )
+
+
+def _why(exchange: Exchange) -> bytes:
+    decision = exchange.decision
+    return b'-/- - "-"' if decision is None else decision.text
+
+
+def format_json(exchange: Exchange) -> bytes:
     r"""Return one JSON object on one line, ended by \n; the fields of `describe`."""
-    return json.dumps(describe(exchange), ensure_ascii=False) + "\n"
+    return json.dumps(describe(exchange)).encode() + b"\n"
 
 
 def describe(exchange: Exchange) -> dict[str, object]:
@@ -143,7 +173,7 @@ def describe(exchange: Exchange) -> dict[str, object]:
     start_s = exchange.started.mono_s
     error = exchange.error
     facts: dict[str, object] = {
-        "time": timestamp(exchange.started.wall_s),
+        "time": timestamp(exchange.started.wall_s).decode(),
         "request_id": exchange.request_id.decode(),
         "client": request.client_ip,
         "method": request.method.decode(),

@@ -31,6 +31,7 @@ from limpet.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
 
     from limpet.core.model import TargetLimits
     from limpet.core.route import Decision
@@ -68,59 +69,32 @@ class Exchange:
         bytes_out: body bytes sent to the client.
     """
 
-    __slots__ = (
-        "_chunks_to_client",
-        "_connecting",
-        "_is_target_paused",
-        "_pending_body",
-        "_pool",
-        "_tried_fresh",
-        "attempts",
-        "bytes_in",
-        "bytes_out",
-        "client",
-        "closes_client",
-        "connection",
-        "decision",
-        "detail",
-        "ended_s",
-        "error",
-        "first_byte_s",
-        "has_response",
-        "has_sent",
-        "is_request_complete",
-        "phase",
-        "request",
-        "request_id",
-        "sent_s",
-        "started",
-        "status",
-    )
+    # Defaults stand in the class: most requests never touch most of these.
+    sent_s = first_byte_s = ended_s = 0.0
+    status = 0
+    error: ErrorKind | None = None
+    detail = ""
+    decision: Decision | None = None
+    attempts: Sequence[Attempt] = ()
+    bytes_in = bytes_out = 0
+    phase = QUEUED
+    is_request_complete = False
+    has_sent = False
+    has_response = False
+    closes_client = False
+    connection: TargetConnection | None = None
+    _connecting: asyncio.Task[None] | None = None
+    _pool: TargetPool | None = None
+    _pending_body: Sequence[bytes] = ()
+    _tried_fresh = False
+    _is_target_paused = False
+    _chunks_to_client = False
 
     def __init__(self, client: ClientConnection, request: Request, request_id: bytes) -> None:
         self.client = client
         self.request = request
         self.request_id = request_id
         self.started = Now(time.time(), time.monotonic())
-        self.sent_s = self.first_byte_s = self.ended_s = 0.0
-        self.status = 0
-        self.error: ErrorKind | None = None
-        self.detail = ""
-        self.decision: Decision | None = None
-        self.attempts: list[Attempt] = []
-        self.bytes_in = self.bytes_out = 0
-        self.phase = QUEUED
-        self.is_request_complete = False
-        self.has_sent = False
-        self.has_response = False
-        self.closes_client = False
-        self.connection: TargetConnection | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._pool: TargetPool | None = None
-        self._pending_body: list[bytes] = []
-        self._tried_fresh = False
-        self._is_target_paused = False
-        self._chunks_to_client = False
 
     # the way to the target
 
@@ -172,7 +146,7 @@ class Exchange:
         pool = self._pool = self.client.proxy.pools.get(target) or self.client.proxy.pool(target)
         target.in_flight += 1
         if pool.idle:
-            connection = pool.take(is_repeatable=self._is_repeatable(), now_s=self.started.mono_s)
+            connection = pool.take(self._is_repeatable(), self.started.mono_s)
             if connection is not None:
                 self._send(connection)
                 return
@@ -196,7 +170,8 @@ class Exchange:
     def _send(self, connection: TargetConnection) -> None:
         client = self.client
         request = self.request
-        decision = cast("Decision", self.decision)
+        decision = self.decision
+        assert decision is not None  # noqa: S101  # routed before it is sent
         self.connection = connection
         connection.start(self)
         head = b"%b %b%b%b\r\n" % (
@@ -207,7 +182,7 @@ class Exchange:
         )
         if self._pending_body:
             head = b"".join([head, *self._pending_body])
-            self._pending_body.clear()
+            self._pending_body = ()
         self.has_sent = True
         self.phase = AWAITING
         now_s = self.sent_s = time.monotonic()
@@ -394,7 +369,7 @@ class Exchange:
         if self.phase == DONE:
             return
         if self.connection is None:
-            self._pending_body.append(data)
+            self._pending_body = (*self._pending_body, data)
             self.client.pause()
             return
         if self.phase == AWAITING and not self.client.is_paused:
@@ -407,7 +382,8 @@ class Exchange:
         fields = b"" if response.has_request_id else b"X-Request-Id: %b\r\n" % self.request_id
         if not response.has_date:
             fields += b"Date: %b\r\n" % self.client.proxy.http_date()
-        decision = cast("Decision", self.decision)
+        decision = self.decision
+        assert decision is not None  # noqa: S101  # routed before it is answered
         if not decision.finding.is_settled:
             fields += self._binding(decision, response)
         request = self.request.fields
@@ -448,7 +424,7 @@ class Exchange:
             self._tried_fresh = True
             self._connect(cast("TargetPool", self._pool))
             return
-        self.attempts.append(Attempt(target.id, kind, detail))
+        self.attempts = (*self.attempts, Attempt(target.id, kind, detail))
         target.errors += 1
         if not is_stale:
             target.failures += 1
@@ -498,6 +474,7 @@ class Exchange:
         client = self.client
         now_s = self.ended_s = time.monotonic()
         was_tunnel = self.phase == TUNNEL
+        decision = self.decision
         if self.phase == QUEUED:
             self._leave_queue_unserved()
         self.phase = DONE
@@ -508,13 +485,13 @@ class Exchange:
                 self.connection = None
                 if self._is_target_paused and not connection.is_closed:
                     connection.transport.resume_reading()
-                pool.give_back(connection, self._limits.max_idle_connections, now_s)
+                assert decision is not None  # noqa: S101  # routed before it was connected
+                pool.give_back(connection, decision.group.limits.max_idle_connections, now_s)
                 if pool.state.failures:
                     pool.state.failures = 0
             else:
                 self._drop_connection()
             self._leave_slot(pool)
-        decision = self.decision
         if decision is not None and decision.finding.visit is not None:
             finish(decision, Now(self.started.wall_s, now_s))
         client.proxy.record(self)

@@ -44,7 +44,7 @@ class TargetPool:
         self.waiting: deque[Exchange] = deque()
         self._loop = loop
 
-    def take(self, *, is_repeatable: bool, now_s: float) -> TargetConnection | None:
+    def take(self, is_repeatable: bool, now_s: float) -> TargetConnection | None:
         """Take an idle connection, or None if a new one is needed."""
         idle = self.idle
         if not idle or (not is_repeatable and now_s - idle[-1].idle_since_s > _FRESH_S):

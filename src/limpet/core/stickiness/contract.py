@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
     from limpet.core.clock import Now
     from limpet.core.request import RequestHead, ResponseHead
+    from limpet.core.route import Decision
     from limpet.core.stickiness.first_visits import FirstVisits, Visit
     from limpet.core.stickiness.ticket import Ticket
     from limpet.core.target import TargetState
 
 
-class StickyStatus(Enum):
+class StickyStatus(StrEnum):
     """What became of a request's stickiness; one per request, in the log and in `explain`.
 
     The first block is found by the kind of stickiness, the second by `route`, which knows
@@ -63,6 +64,9 @@ class AfterRecovery(Enum):
 class Finding:
     """What a request says of its stickiness.
 
+    A finding may serve every request that brings the same cookies: it is not changed once made,
+    but for its `visit` and `decision`.
+
     Attributes:
         status: FOUND or SEVERAL with a `target_id`, or the reason why there is none.
         target_id: where the pin points; None without a valid pin.
@@ -70,6 +74,7 @@ class Finding:
         session_key: identifies the session in the table of active sessions; None if nothing does.
         visit: the first visit that the request belongs to; set by `route` for ticketless requests.
         is_settled: `bind` has nothing to do for this request, whatever the response says.
+        decision: the last that kept this pin; the next is the same while its group is.
     """
 
     status: StickyStatus
@@ -78,6 +83,7 @@ class Finding:
     session_key: bytes | None = None
     visit: Visit | None = None
     is_settled: bool = False
+    decision: Decision | None = None
 
 
 @dataclass(slots=True)

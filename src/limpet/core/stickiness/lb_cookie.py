@@ -49,7 +49,7 @@ class LbCookie:
         self._name = settings.cookie_name.encode()
         self._twin = self._name + b"-cors"
         self.own_cookies = frozenset({self._name, self._twin})
-        self._exempt = ExemptPaths(settings.exempt_paths)
+        self._exempt = ExemptPaths(settings.exempt_paths) if settings.exempt_paths else None
         self._stale_s = max(settings.duration_s // _STALE_PART, 1) if settings.duration_s else 86400
         self._twin_attributes = CookieAttributes(
             domain=settings.attributes.domain,
@@ -57,27 +57,29 @@ class LbCookie:
             is_secure=True,
             is_partitioned=settings.attributes.is_partitioned,
         )
-        self._known: dict[bytes, tuple[StickyStatus, Ticket | None]] = {}
+        self._known: dict[bytes, tuple[StickyStatus, Ticket | None, Finding]] = {}
 
     def find(self, request: RequestHead, targets: Mapping[str, TargetState], now: Now) -> Finding:
         """Read the ticket in the request's cookies."""
         del targets
-        if request in self._exempt:
+        if self._exempt and request in self._exempt:
             return Finding(StickyStatus.EXEMPT, is_settled=True)
         cookie = request.fields.cookie
         known = self._known.get(cookie)
         if known is None:
             known = self._remember(cookie)
-        status, ticket = known
+        status, ticket, fresh = known
         if ticket is None:
-            return Finding(status)
+            return Finding(status)  # of its own: a first visit will be noted in it
         age_s = now.wall_s - ticket.last_seen_s
         settings = self._settings
         if (settings.duration_s and age_s >= settings.duration_s) or age_s < -MAX_AHEAD_S:
             return Finding(StickyStatus.EXPIRED)
         if settings.absolute_s and now.wall_s - ticket.issued_at_s >= settings.absolute_s:
             return Finding(StickyStatus.OUTLIVED)
-        return Finding(status, ticket.target_id, ticket, ticket.ticket_id, None, age_s < self._stale_s)
+        if age_s < self._stale_s:
+            return fresh
+        return Finding(status, ticket.target_id, ticket, ticket.ticket_id)
 
     def bind(
         self, request: RequestHead, finding: Finding, target_id: str, response: ResponseHead, now: Now
@@ -97,8 +99,12 @@ class LbCookie:
             cookies.append(self._set_cookie(self._twin, value, self._twin_attributes, request))
         return Binding(cookies, make_private=carrying is Carrying.IF_PRIVATE)
 
-    def _remember(self, cookie: bytes) -> tuple[StickyStatus, Ticket | None]:
-        known = self._read(cookie)
+    def _remember(self, cookie: bytes) -> tuple[StickyStatus, Ticket | None, Finding]:
+        status, ticket = self._read(cookie)
+        fresh = Finding(status)
+        if ticket is not None:
+            fresh = Finding(status, ticket.target_id, ticket, ticket.ticket_id, is_settled=True)
+        known = (status, ticket, fresh)
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         self._known[cookie] = known
