@@ -21,7 +21,7 @@ from limpet.core.address import parse_address
 from limpet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
     from limpet.config.schema import Settings
@@ -88,13 +88,26 @@ async def _run(
     try:
         for service in services:
             started.append(service)
-            await service.start()
+            await _unless(stopping, service.start())
         if not stopping.is_set():
             await _serve(load, on_ready, on_message, stopping, config_file)
     finally:
         for service in reversed(started):
             await service.stop()
     return 0
+
+
+async def _unless(stopping: asyncio.Event, starting: Coroutine[None, None, None]) -> None:
+    # A service that takes long to start, or never does, must not hold up the end.
+    start = asyncio.create_task(starting)
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait([start, stop], return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if start.done():
+        start.result()
+    else:
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
 
 
 async def _serve(
