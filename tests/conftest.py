@@ -1,0 +1,121 @@
+"""What tests over real processes share: the installed `limpet` command, and what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parent.parent
+COMMAND = str(Path(sys.executable).with_name("limpet"))
+TIMEOUT_S = 30.0
+
+
+class Running:
+    """A started `limpet up` or `limpet serve`, and the lines that it has printed so far."""
+
+    def __init__(self, arguments: list[str], environ: dict[str, str], folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [COMMAND, *arguments, "--admin", "127.0.0.1:0"],
+            cwd=folder,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            for line in output:
+                with self._changed:
+                    self.lines.append(line.rstrip("\n"))
+                    self._changed.notify_all()
+
+    def line(self, pattern: str) -> re.Match[str]:
+        """Wait for a line that matches."""
+        found: list[re.Match[str]] = []
+
+        def look() -> bool:
+            found.extend(match for line in self.lines if (match := re.search(pattern, line)))
+            return bool(found)
+
+        with self._changed:
+            is_there = self._changed.wait_for(look, TIMEOUT_S)
+        assert is_there, f"no line matches {pattern!r} in:\n" + "\n".join(self.lines)
+        return found[0]
+
+    @property
+    def url(self) -> str:
+        """Where clients are served."""
+        return self.line("listening on (http://.*)")[1]
+
+    @property
+    def admin(self) -> str:
+        """HOST:PORT of the admin listener."""
+        return self.line("admin on http://(.*)")[1]
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Return the exit code once all output is read."""
+        code = self.process.wait(TIMEOUT_S)
+        self._reader.join(TIMEOUT_S)
+        return code
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a `limpet` command that talks to this one."""
+        return _run(*arguments, "--admin", self.admin)
+
+
+def _run(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+
+
+@pytest.fixture(scope="session")
+def run_limpet() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a `limpet` command to its end."""
+    return _run
+
+
+@pytest.fixture(scope="module")
+def limpet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """Start `limpet` commands on free ports; they end with the test file."""
+    started: list[Running] = []
+    # Keys of tickets are kept there: not in the home of whoever runs the tests.
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
+
+    def start(*arguments: str, folder: Path = ROOT) -> Running:
+        running = Running([*arguments, "--listen", "127.0.0.1:0"], environ, folder)
+        started.append(running)
+        return running
+
+    yield start
+    for running in started:
+        if running.process.poll() is None:
+            running.process.terminate()
+    for running in started:
+        try:
+            running.wait()
+        except subprocess.TimeoutExpired:
+            running.process.kill()
+            running.wait()
