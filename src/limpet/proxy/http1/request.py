@@ -7,16 +7,17 @@ import re
 from typing import TYPE_CHECKING
 
 from gunicorn_h1c import (
-    IncompleteError,
-    InvalidHTTPVersion,
     InvalidHeader,
     InvalidHeaderName,
+    InvalidHTTPVersion,
     InvalidRequestMethod,
     LimitRequestHeaders,
     LimitRequestLine,
-    ParseError,
     parse_request_fast,
 )
+
+# The fast parser raises its own two of these, not those that the package exports.
+from gunicorn_h1c._parser_fast import IncompleteError, ParseError
 
 from limpet.core import cookies
 from limpet.core.request import FieldBlock, RequestHead
@@ -369,7 +370,8 @@ def _origin_form(method: bytes, path: bytes, host: bytes) -> bytes:
     if absolute is None:
         raise ProtocolError(ErrorKind.BAD_REQUEST, "the request target is neither a path nor a URL")
     authority, rest = absolute.groups()
-    if not _HOST.fullmatch(authority) or (host and authority.lower() != host.lower()):
+    # Nor may HTTP/1.0 leave Host out here: the target would be told another host than the URL's.
+    if not _HOST.fullmatch(authority) or authority.lower() != host.lower():
         raise ProtocolError(ErrorKind.BAD_REQUEST, "the request target and Host disagree")
     return rest if rest.startswith(b"/") else b"/" + rest
 
