@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def add(client: AdminClient, url: str, name: str | None, weight: int, group: str | None) -> None:
     """Add a target.
 
-    It gets requests after its first successful health check. A reload takes it out again unless the configuration file lists it.
+    It gets requests after its first successful health check. A reload takes it out again unless
+    the configuration file lists it.
     """
     body = {"address": url, "weight": weight, "name": name}
     answer = client.call("POST", f"/targets/{quote(client.group(group), safe='')}", body)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from limpet.cli.admin_client import admin_option, group_option
-from limpet.cli.output import EXIT_FAILED
+from limpet.cli.output import EXIT_FAILED, counted
 
 if TYPE_CHECKING:
     from limpet.cli.admin_client import AdminClient, FoundTarget
@@ -35,18 +35,19 @@ def drain(
 ) -> None:
     """Empty a target.
 
-    It gets no request any more, and what is in flight finishes. Its sessions go on at other targets: where an app keeps logins in its own memory, their users
-    have to log in again.
+    It gets no request any more, and what is in flight finishes. Its sessions go on at other
+    targets: where an app keeps logins in its own memory, their users have to log in again.
 
     Exit code 1 if --dry-run finds sessions pinned to it, or if --wait ends before the requests.
     """
     target = client.target(name, group)
-    sessions, in_flight = target.facts["sessions"], target.facts["in_flight"]
+    sessions = counted(target.facts["sessions"], "active session")
+    requests = counted(target.facts["in_flight"], "request")
     if dry_run:
-        click.echo(f"{name}: {sessions} active sessions would move, {in_flight} requests in flight")
-        sys.exit(EXIT_FAILED if sessions else 0)
+        click.echo(f"{name}: {sessions} would move; {requests} in flight")
+        sys.exit(EXIT_FAILED if target.facts["sessions"] else 0)
     client.call("POST", f"{target.path}/drain")
-    click.echo(f"{name}: draining; {sessions} active sessions move, {in_flight} requests in flight")
+    click.echo(f"{name}: draining; {sessions} to move, {requests} in flight")
     if wait:
         _wait(client, target, timeout_s)
 
@@ -56,7 +57,7 @@ def _wait(client: AdminClient, target: FoundTarget, timeout_s: float | None) -> 
     began_s = time.monotonic()
     while (left := _requests_left(client, target)) is not None:
         if timeout_s is not None and time.monotonic() - began_s >= timeout_s:
-            click.echo(f"{name}: {left} requests still in flight after {timeout_s:g} s")
+            click.echo(f"{name}: {counted(left, 'request')} still in flight after {timeout_s:g} s")
             sys.exit(EXIT_FAILED)
         time.sleep(_POLL_S)
     click.echo(f"{name}: drained")

@@ -38,6 +38,11 @@ def say(message: str) -> None:
     click.echo(f"limpet: {message}", err=True)
 
 
+def counted(number: int, thing: str) -> str:
+    """Return `1 session`, `2 sessions`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def print_json(value: object) -> None:
     """Print a value as JSON."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))

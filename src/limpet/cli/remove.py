@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def remove(client: AdminClient, name: str, group: str | None) -> None:
     """Take a target out.
 
-    It gets no new request; those in flight have the deregistration delay. A reload brings it back if the configuration file lists it.
+    It gets no new request; those in flight have the deregistration delay. A reload brings it back
+    if the configuration file lists it.
     """
     path = client.target(name, group).path
     client.call("DELETE", path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,18 +50,20 @@ _HEALTH_CHECK = {"interval_s": 2, "healthy_threshold": 1}
 def serve(app: str, count: int, interface: Interface | None, session_store: str | None, **given: Any) -> None:
     """Run an app on several server processes, and balance over them.
 
-    The app is ASGI or WSGI. APP may also be a function that makes the app: MODULE:FUNCTION(). The processes are called
-    A, B, C and so on, and know their letter as LIMPET_REPLICA. One that dies is started again.
+    The app is ASGI or WSGI. APP may also be a function that makes the app: MODULE:FUNCTION(). The
+    processes are called A, B, C and so on, and know their letter as LIMPET_REPLICA. One that dies
+    is started again.
     """
-    environ = _session_environ(session_store)
-    replica_set = ReplicaSet(AppSettings(app=app, interface=interface, environ=environ), count)
-    targets = [{"name": replica.name, "address": str(replica.address)} for replica in replica_set.replicas]
-    asked = flags(targets, given)
+    settings = AppSettings(app=app, interface=interface, environ=_session_environ(session_store))
+    with told_problems(), closing(ReplicaSet(settings, count)) as replica_set:
+        targets = [
+            {"name": replica.name, "address": str(replica.address)} for replica in replica_set.replicas
+        ]
+        asked = flags(targets, given)
 
-    def load() -> Settings:
-        return settings_from_flags(asked, {"target_groups": {"default": {"health_check": _HEALTH_CHECK}}})
+        def load() -> Settings:
+            return settings_from_flags(asked, {"target_groups": {"default": {"health_check": _HEALTH_CHECK}}})
 
-    with told_problems():
         load()  # a mistake in the options shall be told before the app is started
         try:
             code = run(load, on_ready=announce(app), on_message=say, services=[replica_set])

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from limpet.cli.admin_client import admin_option
-from limpet.cli.output import console, print_json
+from limpet.cli.output import console, counted, print_json
 
 if TYPE_CHECKING:
     from limpet.cli.admin_client import AdminClient
@@ -38,7 +38,8 @@ def status(client: AdminClient, as_json: bool) -> None:
     output.print(
         escape(
             f"limpet {found['limpet']} on {listening}: up for {found['uptime_s']:.0f} s, "
-            f"{found['requests']} requests, {found['connections']} connections, {found['reloads']} reloads"
+            f"{counted(found['requests'], 'request')}, {counted(found['connections'], 'open connection')}, "
+            f"{counted(found['reloads'], 'reload')}"
         )
     )
     for group in found["target_groups"]:

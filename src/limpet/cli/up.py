@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from limpet.cli.balance_options import balance_options, flags
-from limpet.cli.output import EXIT_USAGE, fail, say, told_problems
+from limpet.cli.output import EXIT_USAGE, counted, fail, say, told_problems
 from limpet.cli.start_up import announce
 from limpet.config.flags import settings_from_flags
 from limpet.config.load import read_file
@@ -52,6 +52,6 @@ def up(config: Path | None, targets: tuple[str, ...], check: bool, **given: Any)
         settings = load()
         if check:
             count = sum(len(group.targets) for group in settings.target_groups.values())
-            click.echo(f"{config or 'the command line'}: no mistakes; {count} targets")
+            click.echo(f"{config or 'the command line'}: no mistakes; {counted(count, 'target')}")
             return
         sys.exit(run(load, on_ready=announce(None), on_message=say, config_file=config))

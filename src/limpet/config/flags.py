@@ -53,19 +53,21 @@ def settings_from_flags(flags: Flags, data: Mapping[str, Any] | None = None) -> 
     if flags.listen is not None:
         merged["listeners"] = [{"address": flags.listen}]
     if flags.admin is not None:
-        merged["admin"] = {**merged.get("admin", {}), "address": flags.admin}
+        merged["admin"] = _over(merged.get("admin", {}), {"address": flags.admin})
     log = {"path": flags.access_log, "format": flags.access_log_format}
-    merged["access_log"] = {**merged.get("access_log", {}), **_given(log)}
-    groups = dict(merged.get("target_groups", {}))
-    if flags.targets:
-        groups["default"] = {**groups.get("default", {}), "targets": list(flags.targets)}
-    merged["target_groups"] = {name: _group(group, flags) for name, group in groups.items()}
+    merged["access_log"] = _over(merged.get("access_log", {}), log)
+    groups = merged.get("target_groups", {})
+    if isinstance(groups, dict):
+        if flags.targets:
+            default = _over(groups.get("default", {}), {"targets": list(flags.targets)})
+            groups = {**groups, "default": default}
+        merged["target_groups"] = {name: _group(group, flags) for name, group in groups.items()}
     return load_data(merged)
 
 
 def _group(group: Any, flags: Flags) -> Any:
     if not isinstance(group, dict):
-        return group  # the schema will say what is wrong with it
+        return group
     sticky = {
         "type": flags.stickiness or ("app_cookie" if flags.app_cookie else None),
         "cookie_name": flags.cookie_name,
@@ -73,9 +75,12 @@ def _group(group: Any, flags: Flags) -> Any:
         "app_cookie": flags.app_cookie,
         "header": flags.header,
     }
-    stickiness = {**group.get("stickiness", {}), **_given(sticky)}
-    return {**group, **_given({"algorithm": flags.algorithm}), "stickiness": stickiness}
+    stickiness = _over(group.get("stickiness", {}), sticky)
+    return _over(group, {"algorithm": flags.algorithm, "stickiness": stickiness})
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
+def _over(table: Any, flags: Mapping[str, Any]) -> Any:
+    # What is no table stays as it is: the schema will say what is wrong with it.
+    if not isinstance(table, dict):
+        return table
+    return {**table, **{key: value for key, value in flags.items() if value is not None}}

@@ -69,7 +69,7 @@ class Replica:
 
     Attributes:
         name: A, B, C, ...
-        address: where its process listens; reserved as long as this object lives.
+        address: where its process listens; reserved until `close`.
         pid: of its process while there is one.
         restarts: how often a process had to be started again.
     """
@@ -109,6 +109,9 @@ class Replica:
                 self._err.write(f"limpet: did not end within {timeout_s:g} s; killed")
                 self._signal_group(signal.SIGKILL)
             await self._life
+
+    def close(self) -> None:
+        """Give back the port."""
         self._reserved.close()
 
     async def _live(self) -> None:

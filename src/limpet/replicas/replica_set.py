@@ -15,7 +15,7 @@ STOP_TIMEOUT_S = 10.0
 
 
 class ReplicaSet:
-    """Runs one app as several replicas.
+    """Runs one app as several replicas; `close` gives back their ports.
 
     Args:
         settings: what to run.
@@ -46,3 +46,8 @@ class ReplicaSet:
     async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End all processes; those that take longer than `timeout_s` are killed."""
         await asyncio.gather(*[replica.stop(timeout_s) for replica in self.replicas])
+
+    def close(self) -> None:
+        """Give back the ports of replicas that are not running any more."""
+        for replica in self.replicas:
+            replica.close()
