@@ -50,6 +50,7 @@ class GroupState:
     sealing: Sealing
     sessions: ActiveSessions
     drain_ends_s: dict[str, float]
+    first_batch: set[str]  # registered when nobody was serving: they do not start slowly
 
 
 class State:
@@ -137,8 +138,10 @@ class State:
             state.ramp_started_s = None
         elif state.health is Health.HEALTHY and group.settings.slow_start_s:
             others = [s for s in group.targets.values() if s is not state and s.health in SERVING]
-            if any(other.ramp_started_s is None for other in others):
+            has_help = any(other.ramp_started_s is None for other in others)
+            if has_help and state.id not in group.first_batch:
                 state.ramp_started_s = now_s
+        group.first_batch.discard(state.id)
         self.publish()
 
     def tick(self) -> None:
@@ -193,6 +196,7 @@ class State:
                 sealing=sealing,
                 sessions=ActiveSessions(window_s),
                 drain_ends_s={},
+                first_batch=set(),
             )
             return group
         if settings.algorithm != group.policy.name or policy_settings != group.policy_settings:
@@ -211,6 +215,8 @@ class State:
 
     def _register(self, group: GroupState, targets: list[Target]) -> None:
         wanted = {target.id for target in targets}
+        if not any(state.health in SERVING for state in group.targets.values()):
+            group.first_batch = wanted - set(group.targets)
         for state in list(group.targets.values()):
             if state.id not in wanted:
                 self._drain(group, state)

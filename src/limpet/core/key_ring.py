@@ -2,8 +2,8 @@
 
 A ring is written as text, one key per line or word, the newest first: 32 random bytes in base64
 or hexadecimal. A key's id is derived from the key, so balancers that share a file agree on it
-without naming keys. To rotate: put a new key first on every balancer, and take the oldest away
-when no ticket of its time is wanted any more.
+without naming keys. To rotate: add a new key last on every balancer, then move it to the front on
+every balancer, and take the oldest away when no ticket of its time is wanted any more.
 
 AES-256-GCM with random 96-bit nonces: one key must not seal more than 2**32 tickets (NIST SP
 800-38D section 8.3). A ticket is sealed once per session and tenth of its duration, so a site

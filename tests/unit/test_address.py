@@ -1,0 +1,35 @@
+"""Addresses of listeners and targets."""
+
+import pytest
+
+from limpet.core.address import Address, parse_address
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "shown"),
+    [
+        ("127.0.0.1:80", Address("127.0.0.1", 80), "127.0.0.1:80"),
+        ("http://127.0.0.1:80", Address("127.0.0.1", 80), "127.0.0.1:80"),
+        ("http://shop.example:8080/", Address("shop.example", 8080), "shop.example:8080"),
+        ("[::1]:80", Address("::1", 80), "[::1]:80"),
+        (":8080", Address("0.0.0.0", 8080), "0.0.0.0:8080"),
+        ("unix:/run/a.sock", Address(path="/run/a.sock"), "unix:/run/a.sock"),
+        ("unix:///run/a.sock", Address(path="/run/a.sock"), "unix:/run/a.sock"),
+    ],
+)
+def test_parse(text, address, shown):
+    assert parse_address(text) == address
+    assert str(address) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "127.0.0.1", "a:b", "a:70000", "a:-1", "::1:80", "[::1:80", "[]:80", "a b:80", "https://a:1", "unix:rel", "http://u@h:1"],
+)
+def test_a_mistake_is_said_with_its_cure(text):
+    with pytest.raises(ValueError, match="; "):
+        parse_address(text)
+
+
+def test_a_default_port():
+    assert parse_address("shop.example", default_port=80) == Address("shop.example", 80)
