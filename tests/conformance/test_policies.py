@@ -115,7 +115,10 @@ def test_only_the_keys_of_a_removed_target_move(name):
 def test_rendezvous_hashes_a_header_or_else_the_address():
     policy = POLICIES["rendezvous"](PolicySettings(hash_header=b"x-tenant"))
     targets = make([1] * 8)
-    one = {policy.pick(targets, request(f"10.0.0.{i}", [(b"x-tenant", b"a")]), NOW, Random(1)).id for i in range(50)}
+    one = {
+        policy.pick(targets, request(f"10.0.0.{i}", [(b"x-tenant", b"a")]), NOW, Random(1)).id
+        for i in range(50)
+    }
     many = {policy.pick(targets, request(f"10.0.0.{i}"), NOW, Random(1)).id for i in range(50)}
     assert len(one) == 1
     assert len(many) > 4

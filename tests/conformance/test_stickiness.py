@@ -51,7 +51,16 @@ def test_whatever_a_client_sends_is_found_without_an_error(name, cookie, client,
         assert finding.target_id is None
 
 
-@given(st.sampled_from(sorted(KINDS)), st.lists(st.tuples(st.sampled_from([b"set-cookie", b"cache-control", b"x-session", b"expires"]), st.binary(max_size=60)), max_size=4))
+@given(
+    st.sampled_from(sorted(KINDS)),
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"set-cookie", b"cache-control", b"x-session", b"expires"]),
+            st.binary(max_size=60),
+        ),
+        max_size=4,
+    ),
+)
 def test_whatever_a_target_answers_is_bound_without_an_error(name, headers):
     kind = KINDS[name](SETTINGS, SEALING)
     asked = RequestHead(b"GET", b"/", FieldBlock([]), "10.0.0.1")

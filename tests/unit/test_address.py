@@ -24,7 +24,20 @@ def test_parse(text, address, shown):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "127.0.0.1", "a:b", "a:70000", "a:-1", "::1:80", "[::1:80", "[]:80", "a b:80", "https://a:1", "unix:rel", "http://u@h:1"],
+    [
+        "",
+        "127.0.0.1",
+        "a:b",
+        "a:70000",
+        "a:-1",
+        "::1:80",
+        "[::1:80",
+        "[]:80",
+        "a b:80",
+        "https://a:1",
+        "unix:rel",
+        "http://u@h:1",
+    ],
 )
 def test_a_mistake_is_said_with_its_cure(text):
     with pytest.raises(ValueError, match="; "):

@@ -33,7 +33,12 @@ def test_the_first_key_is_the_newest(separator):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "there is no key"), ("# only this", "there is no key"), (f"{KEY.hex()}\nshort", "line 2"), ("\n!!!", "line 2")],
+    [
+        ("", "there is no key"),
+        ("# only this", "there is no key"),
+        (f"{KEY.hex()}\nshort", "line 2"),
+        ("\n!!!", "line 2"),
+    ],
 )
 def test_a_mistake_is_named_and_the_key_is_not_shown(text, said):
     with pytest.raises(KeyRingError) as caught:

@@ -102,7 +102,11 @@ def test_off_takes_turns_for_ever():
 
 @pytest.mark.parametrize(
     ("after", "status"),
-    [(U, StickyStatus.TARGET_UNAVAILABLE), (M, StickyStatus.TARGET_UNAVAILABLE), (D, StickyStatus.TARGET_DRAINING)],
+    [
+        (U, StickyStatus.TARGET_UNAVAILABLE),
+        (M, StickyStatus.TARGET_UNAVAILABLE),
+        (D, StickyStatus.TARGET_DRAINING),
+    ],
 )
 def test_a_pin_whose_target_cannot_serve_moves_and_stays(after, status):
     web = group([H, H, H])

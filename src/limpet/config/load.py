@@ -40,7 +40,9 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read ({error.strerror}); check the path and its rights"]) from None
+        raise ConfigError(
+            [f"{path}: cannot be read ({error.strerror}); check the path and its rights"]
+        ) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: is not UTF-8; save it as UTF-8"]) from None
     try:
@@ -71,7 +73,10 @@ def _causes(details: list[ErrorDetails]) -> list[ErrorDetails]:
     return [
         detail
         for detail in details
-        if not any(len(place) > len(detail["loc"]) and place[: len(detail["loc"])] == detail["loc"] for place in places)
+        if not any(
+            len(place) > len(detail["loc"]) and place[: len(detail["loc"])] == detail["loc"]
+            for place in places
+        )
     ]
 
 

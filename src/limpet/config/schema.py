@@ -52,7 +52,9 @@ class TargetSettings(_Strict):
     name: Name | None = Field(
         None, description="Stable name in tickets, logs and commands; made from the address if absent."
     )
-    weight: int = Field(1, ge=0, le=1000, description="Share of new sessions; 0 keeps its sessions and gets no new one.")
+    weight: int = Field(
+        1, ge=0, le=1000, description="Share of new sessions; 0 keeps its sessions and gets no new one."
+    )
     backup: bool = Field(False, description="Gets requests only while no ordinary target is healthy.")
     maintenance: bool = Field(False, description="Takes no request at all and is not checked.")
 
@@ -64,7 +66,8 @@ class StickinessSettings(_Strict):
         "lb_cookie", description="The kind of stickiness; docs/stickiness.md explains them."
     )
     cookie_name: CookieName = Field(
-        "limpet", description="Name of limpet's cookie; a `__Host-` prefix is possible. The app cookie's pin adds `-app`."
+        "limpet",
+        description="Name of limpet's cookie; a `__Host-` prefix is possible. The app cookie's pin adds `-app`.",
     )
     duration_s: int | None = Field(
         None,
@@ -72,11 +75,19 @@ class StickinessSettings(_Strict):
         le=31_536_000,
         description="Idle seconds after which a pin ends; 0 for never. Default: 86400, and none for `app_cookie`.",
     )
-    absolute_s: int = Field(0, ge=0, le=31_536_000, description="Age in seconds after which a pin ends; 0 for never.")
-    app_cookie: CookieName | None = Field(None, description="The application's cookie that `app_cookie` follows.")
-    header: CookieName | None = Field(None, description="The header that `header` reads, such as `Mcp-Session-Id`.")
+    absolute_s: int = Field(
+        0, ge=0, le=31_536_000, description="Age in seconds after which a pin ends; 0 for never."
+    )
+    app_cookie: CookieName | None = Field(
+        None, description="The application's cookie that `app_cookie` follows."
+    )
+    header: CookieName | None = Field(
+        None, description="The header that `header` reads, such as `Mcp-Session-Id`."
+    )
     domain: str | None = Field(
-        None, pattern=r"^\.?[A-Za-z0-9.-]+$", description="`Domain` of limpet's cookie; none means this host alone."
+        None,
+        pattern=r"^\.?[A-Za-z0-9.-]+$",
+        description="`Domain` of limpet's cookie; none means this host alone.",
     )
     same_site: Literal["Lax", "Strict", "None"] = Field("Lax", description="`SameSite` of limpet's cookie.")
     secure: bool | None = Field(None, description="`Secure` of limpet's cookie; by default on https only.")
@@ -91,12 +102,15 @@ class StickinessSettings(_Strict):
         False, description="Let images, scripts and styles (by `Sec-Fetch-Dest`) get new tickets too."
     )
     on_unavailable: Literal["redistribute", "unavailable"] = Field(
-        "redistribute", description="What a pinned request gets when its target cannot serve: another target, or 503."
+        "redistribute",
+        description="What a pinned request gets when its target cannot serve: another target, or 503.",
     )
     after_recovery: Literal["sticky", "temporary"] = Field(
         "sticky", description="A redistributed session stays on its new target, or returns to the old one."
     )
-    active_window_s: Seconds = Field(300, description="A session counts as active so long after its last request.")
+    active_window_s: Seconds = Field(
+        300, description="A session counts as active so long after its last request."
+    )
 
 
 class HealthCheckSettings(_Strict):
@@ -106,16 +120,24 @@ class HealthCheckSettings(_Strict):
     path: str = Field("/", pattern=r"^/[!-~]*$", description="Path that is asked for.")
     interval_s: Seconds = Field(5, description="Seconds between two checks of a target.")
     timeout_s: Seconds = Field(2, description="Seconds until a check has failed.")
-    healthy_threshold: int = Field(2, ge=1, le=100, description="Successes in a row until an unhealthy target is healthy.")
-    unhealthy_threshold: int = Field(2, ge=1, le=100, description="Failures in a row until a target is unhealthy.")
+    healthy_threshold: int = Field(
+        2, ge=1, le=100, description="Successes in a row until an unhealthy target is healthy."
+    )
+    unhealthy_threshold: int = Field(
+        2, ge=1, le=100, description="Failures in a row until a target is unhealthy."
+    )
     matcher: str = Field(
         "200-499",
         pattern=r"^[1-5]\d\d(-[1-5]\d\d)?(,[1-5]\d\d(-[1-5]\d\d)?)*$",
         description="Status codes that mean healthy, such as `200-299,401`.",
     )
-    jitter: float = Field(0.1, ge=0, le=1, description="Part of the interval by which checks are spread by chance.")
+    jitter: float = Field(
+        0.1, ge=0, le=1, description="Part of the interval by which checks are spread by chance."
+    )
     host: str | None = Field(
-        None, pattern=r"^[!-~]+$", description="Host header of checks (Django's ALLOWED_HOSTS); the target's address if absent."
+        None,
+        pattern=r"^[!-~]+$",
+        description="Host header of checks (Django's ALLOWED_HOSTS); the target's address if absent.",
     )
     headers: dict[CookieName, Annotated[str, Field(pattern=r"^[ -~]*$")]] = Field(
         {}, description="Further headers of checks."
@@ -135,7 +157,9 @@ class LimitSettings(_Strict):
     max_queued: int = Field(100, ge=0, description="Requests that wait for a full target; more get 503.")
     queue_timeout_s: Seconds = Field(10, description="Seconds one waits in that queue before its 503.")
     connect_timeout_s: Seconds = Field(5, description="Seconds to establish a connection to a target.")
-    response_timeout_s: Seconds = Field(60, description="Seconds from the request's end to the response's first byte.")
+    response_timeout_s: Seconds = Field(
+        60, description="Seconds from the request's end to the response's first byte."
+    )
     idle_timeout_s: Seconds = Field(60, description="Seconds between two bytes of a response body.")
     tunnel_idle_timeout_s: Seconds = Field(3600, description="Seconds between two bytes of a WebSocket.")
     keep_alive_s: Seconds = Field(30, description="Seconds an idle connection to a target is kept.")
@@ -170,7 +194,10 @@ class TargetGroupSettings(_Strict):
         300, ge=0, le=3600, description="Seconds a removed target has to finish what is in flight."
     )
     slow_start_s: float = Field(
-        0, ge=0, le=900, description="Seconds in which a recovered target's share grows to its weight; 0 for at once."
+        0,
+        ge=0,
+        le=900,
+        description="Seconds in which a recovered target's share grows to its weight; 0 for at once.",
     )
     dns_interval_s: Seconds = Field(10, description="Seconds between two look-ups of targets given by name.")
 
@@ -188,10 +215,14 @@ class ListenerSettings(_Strict):
 class ClientSettings(_Strict):
     """What one client may ask, and how long limpet waits for it."""
 
-    max_head_bytes: int = Field(65536, ge=1024, le=1_048_576, description="Bytes of a request head; more is 431.")
+    max_head_bytes: int = Field(
+        65536, ge=1024, le=1_048_576, description="Bytes of a request head; more is 431."
+    )
     max_headers: int = Field(100, ge=1, le=1000, description="Header lines of a request; more is 431.")
     max_body_bytes: int = Field(0, ge=0, description="Bytes of a request body; more is 413; 0 for no limit.")
-    max_connections: int = Field(0, ge=0, description="Open client connections; more are closed; 0 for no limit.")
+    max_connections: int = Field(
+        0, ge=0, description="Open client connections; more are closed; 0 for no limit."
+    )
     header_timeout_s: Seconds = Field(10, description="Seconds for a whole request head.")
     body_timeout_s: Seconds = Field(60, description="Seconds between two parts of a request body.")
     keep_alive_s: Seconds = Field(75, description="Seconds an idle client connection is kept.")
@@ -218,9 +249,12 @@ class KeySettings(_Strict):
     """The keys that seal tickets; balancers that share them read each other's tickets."""
 
     file: Path | None = Field(
-        None, description="File with one key a line, newest first; made at the first start if no key is configured."
+        None,
+        description="File with one key a line, newest first; made at the first start if no key is configured.",
     )
-    env: str = Field("LIMPET_TICKET_KEYS", description="Environment variable with the keys; comes before the file.")
+    env: str = Field(
+        "LIMPET_TICKET_KEYS", description="Environment variable with the keys; comes before the file."
+    )
 
 
 class Settings(_Strict):

@@ -76,7 +76,9 @@ class AdminServer:
             listening = _bind(address)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ConfigError([f"admin.address: {address} cannot be bound ({reason}); choose another"]) from None
+            raise ConfigError(
+                [f"admin.address: {address} cannot be bound ({reason}); choose another"]
+            ) from None
         self.bound = address
         if address.path is None:
             self.bound = parse_address("{}:{}".format(*listening.getsockname()[:2]))
@@ -324,5 +326,3 @@ def _bind(address: Address) -> socket.socket:
         listening.bind((address.host, address.port))
     listening.listen(128)
     return listening
-
-

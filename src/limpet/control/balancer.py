@@ -208,7 +208,9 @@ def _forwarding(settings: Settings) -> Forwarding:
     try:
         return compiled.forwarding(settings)
     except OSError as error:
-        raise ConfigError([f"error_pages: {error.filename} cannot be read ({error.strerror}); correct it"]) from None
+        raise ConfigError(
+            [f"error_pages: {error.filename} cannot be read ({error.strerror}); correct it"]
+        ) from None
 
 
 def _open_log(settings: AccessLogSettings) -> AccessLog | None:

@@ -58,8 +58,6 @@ def _targets_of_name(target: Target, addresses: list[str]) -> list[Target]:
     if len(addresses) == 1:  # the usual case keeps the id that the configuration gives
         return [replace(target, address=Address(host=addresses[0], port=port))]
     return [
-        replace(
-            target, id=target_id(f"{target.id} {address}"), address=Address(host=address, port=port)
-        )
+        replace(target, id=target_id(f"{target.id} {address}"), address=Address(host=address, port=port))
         for address in addresses
     ]

@@ -94,9 +94,7 @@ class HealthChecker:
             self._first[state].set()
             await asyncio.sleep(delay_s)
 
-    async def _check_once(
-        self, group: GroupState, state: TargetState, settings: HealthCheckSettings
-    ) -> None:
+    async def _check_once(self, group: GroupState, state: TargetState, settings: HealthCheckSettings) -> None:
         if state.health in {Health.MAINTENANCE, Health.DRAINING}:
             return
         is_success, detail = await check(state.target.address, settings)

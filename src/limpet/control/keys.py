@@ -33,7 +33,9 @@ def load_keys(settings: KeySettings) -> LoadedKeys:
     if text is not None:
         return LoadedKeys(_parse(text, f"environment variable {settings.env}"), f"${settings.env}", True)
     if settings.file is not None:
-        return LoadedKeys(_parse(_read(settings.file), f"keys.file {settings.file}"), str(settings.file), True)
+        return LoadedKeys(
+            _parse(_read(settings.file), f"keys.file {settings.file}"), str(settings.file), True
+        )
     path = default_path()
     try:
         _make(path)
@@ -58,7 +60,9 @@ def _make(path: Path) -> None:
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.write(descriptor, f"# Keys of limpet's tickets, newest first.\n{generate_key(os.urandom)}\n".encode())
+        os.write(
+            descriptor, f"# Keys of limpet's tickets, newest first.\n{generate_key(os.urandom)}\n".encode()
+        )
         os.fsync(descriptor)
         try:
             os.link(draft, path)

@@ -52,9 +52,7 @@ class KeyRing:
 
     def __eq__(self, other: object) -> bool:
         """Two rings are equal if they seal and open the same."""
-        return (
-            isinstance(other, KeyRing) and (self.newest_id, self.ids) == (other.newest_id, other.ids)
-        )
+        return isinstance(other, KeyRing) and (self.newest_id, self.ids) == (other.newest_id, other.ids)
 
     def __hash__(self) -> int:
         """Return a hash of the key ids."""
@@ -100,6 +98,8 @@ def _decode(word: str) -> bytes:
     try:
         if len(word) == 2 * KEY_BYTES:
             return bytes.fromhex(word)
-        return base64.b64decode(word.replace("-", "+").replace("_", "/") + "=" * (-len(word) % 4), validate=True)
+        return base64.b64decode(
+            word.replace("-", "+").replace("_", "/") + "=" * (-len(word) % 4), validate=True
+        )
     except (ValueError, binascii.Error):
         return b""

@@ -103,7 +103,12 @@ def route(group: TargetGroup, request: RequestHead, now: Now, rng: Random) -> De
 
 
 def reroute(
-    decision: Decision, group: TargetGroup, request: RequestHead, tried: Collection[str], now: Now, rng: Random
+    decision: Decision,
+    group: TargetGroup,
+    request: RequestHead,
+    tried: Collection[str],
+    now: Now,
+    rng: Random,
 ) -> Decision | None:
     """Decide again after an attempt failed before its target can have acted on it.
 
@@ -128,9 +133,7 @@ def reroute(
     return _pick(group, request, finding, status, targets, now, rng)
 
 
-def bind_response(
-    decision: Decision, request: RequestHead, response: ResponseHead, now: Now
-) -> Binding:
+def bind_response(decision: Decision, request: RequestHead, response: ResponseHead, now: Now) -> Binding:
     """Say what the response has to carry so that the session stays where it was sent."""
     finding = decision.finding
     if finding.is_settled or decision.is_lent or decision.target is None:

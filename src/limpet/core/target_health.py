@@ -47,9 +47,7 @@ class HealthThresholds:
     passive: int = 3
 
 
-def observe_check(
-    state: TargetState, thresholds: HealthThresholds, *, is_success: bool, detail: str
-) -> bool:
+def observe_check(state: TargetState, thresholds: HealthThresholds, *, is_success: bool, detail: str) -> bool:
     """Take in the result of a health check.
 
     Args:

@@ -224,7 +224,9 @@ class Exchange:
         if self.phase == QUEUED:
             self._fail(ErrorKind.QUEUE_TIMEOUT, "no slot of the target came free in time")
         elif self.phase == CONNECTING:
-            self._attempt_failed(ErrorKind.CONNECT_TIMEOUT, "the target did not accept the connection in time")
+            self._attempt_failed(
+                ErrorKind.CONNECT_TIMEOUT, "the target did not accept the connection in time"
+            )
         elif self.phase == AWAITING and not self.is_request_complete and not self.client.is_paused:
             self._fail(ErrorKind.REQUEST_TIMEOUT, "the request body did not come in time")
         elif self.phase == AWAITING:
@@ -463,10 +465,16 @@ class Exchange:
             self._finish(is_cut=True)
             return
         self.status = kind.status
-        if not self.request.fields.is_keep_alive or not self.is_request_complete or self.client.proxy.is_draining:
+        if (
+            not self.request.fields.is_keep_alive
+            or not self.is_request_complete
+            or self.client.proxy.is_draining
+        ):
             self.closes_client = True
         proxy = self.client.proxy
-        page = error_response(kind, detail, self.request, self.request_id, proxy, is_closing=self.closes_client)
+        page = error_response(
+            kind, detail, self.request, self.request_id, proxy, is_closing=self.closes_client
+        )
         self.client.transport.write(page)
         self._finish()
 

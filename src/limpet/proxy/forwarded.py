@@ -57,7 +57,9 @@ def forwarded_fields(request: Request, peer_ip: str, port: int, *, is_trusted: b
         quoted = b'"[%b]"' % peer if b":" in peer else peer
         element = b"for=" + quoted
         if b"forwarded" not in came:
-            element += (b';host="%b"' % request.fields.host if request.fields.host else b"") + b";proto=" + scheme
+            element += (
+                (b';host="%b"' % request.fields.host if request.fields.host else b"") + b";proto=" + scheme
+            )
         lines.append(b"Forwarded: " + element)
     if b"x-forwarded-proto" not in came:
         lines.append(b"X-Forwarded-Proto: " + scheme)

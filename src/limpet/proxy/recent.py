@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-
 from limpet.proxy.access_log import describe
 from limpet.proxy.http1.request import unreadable_request
 

@@ -42,7 +42,9 @@ class SmallServer:
                 if b"/health" not in head:
                     await self.hold.wait()
                 body = self.name.encode()
-                writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (self.status, len(body), body))
+                writer.write(
+                    b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (self.status, len(body), body)
+                )
                 await writer.drain()
         writer.close()
 
@@ -98,7 +100,11 @@ class Ground:
         if method != "GET":
             sent["Content-Type"] = "application/json"
         status, head, answer = await exchange(
-            self.admin.bound.port, method, path, sent | headers, b"" if body is None else json.dumps(body).encode()
+            self.admin.bound.port,
+            method,
+            path,
+            sent | headers,
+            b"" if body is None else json.dumps(body).encode(),
         )
         return status, json.loads(answer) if b"application/json" in head.lower() else answer
 
@@ -122,7 +128,10 @@ async def exchange(port, method, path, headers, body=b""):
     """Make one request on a connection of its own; return status, head and body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     fields = {"Host": "shop.example", "Connection": "close", "Content-Length": str(len(body))} | headers
-    lines = [f"{method} {path} HTTP/1.1", *[f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        *[f"{name.replace('_', '-')}: {value}" for name, value in fields.items()],
+    ]
     writer.write("\r\n".join([*lines, "", ""]).encode() + body)
     answer = await reader.read()
     writer.close()

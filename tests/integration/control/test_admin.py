@@ -17,7 +17,12 @@ def test_status_tells_targets_states_and_sessions(play):
         (group,) = facts["target_groups"]
         assert (group["name"], group["algorithm"], group["stickiness"]) == ("web", "round_robin", "lb_cookie")
         first = group["targets"][0]
-        assert (first["name"], first["health"], first["requests"], first["in_flight"]) == ("A", "healthy", 1, 0)
+        assert (first["name"], first["health"], first["requests"], first["in_flight"]) == (
+            "A",
+            "healthy",
+            1,
+            0,
+        )
 
     play(story)
 
@@ -44,7 +49,9 @@ def test_targets_are_added_weighted_put_into_maintenance_and_drained(play):
             await ground.server(name)
         await ground.start(ground.group("A", "B", stickiness={"type": "off"}))
         path = "/targets/web"
-        status, answer = await ground.call("POST", path, {"name": "C", "address": ground.servers["C"].address})
+        status, answer = await ground.call(
+            "POST", path, {"name": "C", "address": ground.servers["C"].address}
+        )
         assert (status, answer["target"]["name"]) == (201, "C")
         assert {(await ground.get())[2] for _ in range(6)} >= {b"A", b"B"}
         await ground.until(lambda: ground.state("C").health.value == "healthy")

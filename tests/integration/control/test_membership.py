@@ -156,13 +156,21 @@ def test_names_are_resolved_again(play):
             return answers[name]
 
         port = ground.servers["A"].port
-        group = {"targets": [f"app.example:{port}"], "dns_interval_s": 0.05, "health_check": {"enabled": False}}
+        group = {
+            "targets": [f"app.example:{port}"],
+            "dns_interval_s": 0.05,
+            "health_check": {"enabled": False},
+        }
         await ground.start(group, look_up=look_up)
         assert (await ground.get())[2] == b"A"
         targets = ground.balancer.state.groups["web"].targets
         answers["app.example"] = ["127.0.0.1", "127.0.0.2"]
-        await ground.until(lambda: sum(s.health is not Health.DRAINING for s in targets.values()) == 2 or len(
-            ground.balancer.state.groups["web"].targets) == 2)
+        await ground.until(
+            lambda: (
+                sum(s.health is not Health.DRAINING for s in targets.values()) == 2
+                or len(ground.balancer.state.groups["web"].targets) == 2
+            )
+        )
         answers.clear()
         for _ in range(3):
             await asyncio.sleep(0.05)

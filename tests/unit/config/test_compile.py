@@ -14,7 +14,9 @@ def test_names_of_targets_are_stable_and_show_no_address():
 
 
 def test_every_limit_reaches_the_core():
-    group = load_data({"target_groups": {"web": {"targets": ["127.0.0.1:1"], "limits": {"max_in_flight": 7}}}})
+    group = load_data(
+        {"target_groups": {"web": {"targets": ["127.0.0.1:1"], "limits": {"max_in_flight": 7}}}}
+    )
     limits = compiled.limits(group.target_groups["web"].limits)
     assert limits.max_in_flight == 7
     assert compiled.client_limits(group.clients).max_head_bytes == 65536

@@ -9,7 +9,9 @@ from limpet.errors import ConfigError
 
 GOOD = {
     "listeners": [{"address": "127.0.0.1:8080"}],
-    "target_groups": {"web": {"targets": ["http://127.0.0.1:9001", {"address": "127.0.0.1:9002", "name": "b"}]}},
+    "target_groups": {
+        "web": {"targets": ["http://127.0.0.1:9001", {"address": "127.0.0.1:9002", "name": "b"}]}
+    },
 }
 
 
@@ -46,7 +48,11 @@ WEB = "target_groups.web"
     ("path", "value", "line"),
     [
         ("listners", [], "listners: unknown setting; did you mean 'listeners'?"),
-        (f"{WEB}.stickiness.cookiename", "x", f"{WEB}.stickiness.cookiename: unknown setting; did you mean 'cookie_name'?"),
+        (
+            f"{WEB}.stickiness.cookiename",
+            "x",
+            f"{WEB}.stickiness.cookiename: unknown setting; did you mean 'cookie_name'?",
+        ),
         (
             f"{WEB}.stickiness.type",
             "cookie",
@@ -75,7 +81,11 @@ WEB = "target_groups.web"
             [{"address": "127.0.0.1:1", "name": "a"}, {"address": "127.0.0.1:2", "name": "a"}],
             f"{WEB}.targets: the name 'a' stands 2 times; give each target its own",
         ),
-        (f"{WEB}.targets.0", "127.0.0.1:0", f"{WEB}.targets.0.address: '127.0.0.1:0' has port 0; write the target's port"),
+        (
+            f"{WEB}.targets.0",
+            "127.0.0.1:0",
+            f"{WEB}.targets.0.address: '127.0.0.1:0' has port 0; write the target's port",
+        ),
         (
             f"{WEB}.stickiness.type",
             "app_cookie",
@@ -111,7 +121,11 @@ WEB = "target_groups.web"
             "api",
             "listeners.0.target_group: 'api' is no group; choose one of web",
         ),
-        ("listeners.0.address", "localhost:80", "listeners.0.address: 'localhost:80' is a name; write an IP address or unix:/path"),
+        (
+            "listeners.0.address",
+            "localhost:80",
+            "listeners.0.address: 'localhost:80' is a name; write an IP address or unix:/path",
+        ),
         ("listeners.0.address", "127.0.0.1", "listeners.0.address: '127.0.0.1' has no port; write HOST:PORT"),
         (
             "listeners",
@@ -124,7 +138,11 @@ WEB = "target_groups.web"
             "admin.address: '0.0.0.0:8081' is not a loopback address; write 127.0.0.1:PORT or unix:/path",
         ),
         ("error_pages.503", "/nowhere.html", "error_pages.503: '/nowhere.html' is no file; correct the path"),
-        (f"{WEB}.health_check.matcher", "299-200", f"{WEB}.health_check.matcher: '299-200' runs backwards; write 200-299"),
+        (
+            f"{WEB}.health_check.matcher",
+            "299-200",
+            f"{WEB}.health_check.matcher: '299-200' runs backwards; write 200-299",
+        ),
     ],
 )
 def test_one_mistake(path, value, line):
@@ -154,7 +172,11 @@ def test_a_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"a = [", "is not valid TOML"), (b"\xff", "is not UTF-8"), (None, "cannot be read (No such file or directory)")],
+    [
+        (b"a = [", "is not valid TOML"),
+        (b"\xff", "is not UTF-8"),
+        (None, "cannot be read (No such file or directory)"),
+    ],
 )
 def test_a_file_that_cannot_be_read(tmp_path, content, said):
     path = tmp_path / "limpet.toml"

@@ -69,7 +69,11 @@ def test_a_new_value_changes_nothing():
     ("set_cookie", "tail", "lives_s"),
     [
         (b"sid=x; Max-Age=60", b"; Max-Age=60; Path=/; HttpOnly; SameSite=Lax", 60),
-        (b"sid=x; Expires=Tue, 14 Nov 2023 22:14:20 GMT", b"; Max-Age=60; Path=/; HttpOnly; SameSite=Lax", 60),
+        (
+            b"sid=x; Expires=Tue, 14 Nov 2023 22:14:20 GMT",
+            b"; Max-Age=60; Path=/; HttpOnly; SameSite=Lax",
+            60,
+        ),
         (b"sid=x", b"; Path=/; HttpOnly; SameSite=Lax", None),
         (
             b"sid=x; Domain=shop.example; SameSite=None; Secure; Path=/app",
@@ -141,7 +145,11 @@ def test_a_configured_duration_is_a_further_limit():
 
 @pytest.mark.parametrize(
     ("pin", "status"),
-    [(b"garbage", StickyStatus.MALFORMED), (b"1.AAAA", StickyStatus.TRUNCATED), (b"7.A", StickyStatus.UNKNOWN_VERSION)],
+    [
+        (b"garbage", StickyStatus.MALFORMED),
+        (b"1.AAAA", StickyStatus.TRUNCATED),
+        (b"7.A", StickyStatus.UNKNOWN_VERSION),
+    ],
 )
 def test_what_cannot_be_opened_has_its_status(pin, status):
     assert kind().find(request(b"sid=x; limpet-app=" + pin), {}, at(0)).status is status
@@ -151,4 +159,7 @@ def test_several_pins_and_pins_of_another_group():
     (pin,) = bind(kind(), b"", b"sid=x")
     twice = b"sid=x; " + pin_of(pin) + b"; " + pin_of(pin)
     assert kind().find(request(twice), {}, at(0)).status is StickyStatus.SEVERAL
-    assert kind(group="api").find(request(b"sid=x; " + pin_of(pin)), {}, at(0)).status is StickyStatus.OTHER_GROUP
+    assert (
+        kind(group="api").find(request(b"sid=x; " + pin_of(pin)), {}, at(0)).status
+        is StickyStatus.OTHER_GROUP
+    )

@@ -73,7 +73,9 @@ def test_each_cookie_has_its_status(cookie, status):
 
 
 def test_of_several_tickets_the_freshest_counts():
-    cookie = sealed() + b"; " + sealed(target_id="B", last_seen_s=START_S + 50) + b"; " + sealed(target_id="C")
+    cookie = (
+        sealed() + b"; " + sealed(target_id="B", last_seen_s=START_S + 50) + b"; " + sealed(target_id="C")
+    )
     assert find(cookie, now=at(60)).target_id == "B"
 
 
@@ -118,7 +120,12 @@ def test_a_new_ticket_has_its_own_id():
     first = bound_ticket(lb_cookie.bind(request(), finding, "A", response(), at(0)))
     second = bound_ticket(lb_cookie.bind(request(), finding, "A", response(), at(0)))
     assert first.ticket_id != second.ticket_id
-    assert (first.target_id, first.group, first.issued_at_s, first.last_seen_s) == ("A", "web", START_S, START_S)
+    assert (first.target_id, first.group, first.issued_at_s, first.last_seen_s) == (
+        "A",
+        "web",
+        START_S,
+        START_S,
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,7 +151,9 @@ def test_attributes(settings, is_https, tail):
 
 def test_the_cross_site_twin_is_found_alone():
     lb_cookie = kind(has_cross_site_twin=True)
-    cookies = lb_cookie.bind(request(), lb_cookie.find(request(), {}, at(0)), "A", response(), at(0)).set_cookies
+    cookies = lb_cookie.bind(
+        request(), lb_cookie.find(request(), {}, at(0)), "A", response(), at(0)
+    ).set_cookies
     assert len(cookies) == 2
     assert cookies[1].startswith(b"limpet-cors=1.")
     assert b"; SameSite=None; Secure" in cookies[1]

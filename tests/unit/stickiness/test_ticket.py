@@ -13,7 +13,11 @@ from limpet.core.stickiness.ticket import Ticket, open_ticket, seal
 
 RING = KeyRing([b"k" * 32])
 TICKET = Ticket(
-    ticket_id=bytes(range(16)), target_id="A", group="web", issued_at_s=1_700_000_000, last_seen_s=1_700_000_100
+    ticket_id=bytes(range(16)),
+    target_id="A",
+    group="web",
+    issued_at_s=1_700_000_000,
+    last_seen_s=1_700_000_100,
 )
 SEALED = seal(TICKET, RING, os.urandom)
 

@@ -35,7 +35,16 @@ class ChunkedReader:
         rest: bytes after the end of the message.
     """
 
-    __slots__ = ("_buffer", "_extension_bytes", "_kind", "_left", "_state", "_trailer_bytes", "rest", "trailers")
+    __slots__ = (
+        "_buffer",
+        "_extension_bytes",
+        "_kind",
+        "_left",
+        "_state",
+        "_trailer_bytes",
+        "rest",
+        "trailers",
+    )
 
     def __init__(self, kind: ErrorKind) -> None:
         self._kind = kind

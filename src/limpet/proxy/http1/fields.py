@@ -21,26 +21,30 @@ HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te"
 #: Fields that frame the message: a Connection field that names one of them is an attack.
 FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding"})
 #: Fields that a trailer section must not carry. Source: RFC 9110 section 6.5.1.
-NOT_IN_TRAILERS = FRAMING | HOP_BY_HOP | frozenset(
-    {
-        b"authorization",
-        b"cache-control",
-        b"content-encoding",
-        b"content-range",
-        b"content-type",
-        b"cookie",
-        b"expect",
-        b"forwarded",
-        b"max-forwards",
-        b"pragma",
-        b"range",
-        b"set-cookie",
-        b"trailer",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"x-forwarded-proto",
-    }
+NOT_IN_TRAILERS = (
+    FRAMING
+    | HOP_BY_HOP
+    | frozenset(
+        {
+            b"authorization",
+            b"cache-control",
+            b"content-encoding",
+            b"content-range",
+            b"content-type",
+            b"cookie",
+            b"expect",
+            b"forwarded",
+            b"max-forwards",
+            b"pragma",
+            b"range",
+            b"set-cookie",
+            b"trailer",
+            b"x-forwarded-for",
+            b"x-forwarded-host",
+            b"x-forwarded-port",
+            b"x-forwarded-proto",
+        }
+    )
 )
 
 _TOKEN_LIST = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
