@@ -34,6 +34,7 @@ class Running:
             text=True,
         )
         self.lines: list[str] = []
+        self._has_ended = False
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -45,6 +46,9 @@ class Running:
                 with self._changed:
                     self.lines.append(line.rstrip("\n"))
                     self._changed.notify_all()
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify_all()
 
     def line(self, pattern: str) -> re.Match[str]:
         """Wait for a line that matches."""
@@ -52,11 +56,11 @@ class Running:
 
         def look() -> bool:
             found.extend(match for line in self.lines if (match := re.search(pattern, line)))
-            return bool(found)
+            return bool(found) or self._has_ended
 
         with self._changed:
-            is_there = self._changed.wait_for(look, TIMEOUT_S)
-        assert is_there, f"no line matches {pattern!r} in:\n" + "\n".join(self.lines)
+            self._changed.wait_for(look, TIMEOUT_S)
+        assert found, f"no line matches {pattern!r} in:\n" + "\n".join(self.lines)
         return found[0]
 
     @property

@@ -30,9 +30,11 @@ class Printer:
 
     def write(self, text: str) -> None:
         r"""Write one or several lines, separated by \n."""
-        lines = [f"{self._prefix}{line}\n" for line in text.split("\n")]
-        with contextlib.suppress(OSError):  # nobody reads our output any more; the app has its users still
-            self._stream.write("".join(lines))
+        lines = "".join([f"{self._prefix}{line}\n" for line in text.split("\n")])
+        encoding = self._stream.encoding or "utf-8"
+        # Whatever happens to our output, the app's must be read on: a full pipe would stop it.
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(lines.encode(encoding, "backslashreplace").decode(encoding))
             self._stream.flush()
 
     async def copy(self, pipe: int) -> None:

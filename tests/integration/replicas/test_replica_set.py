@@ -158,9 +158,11 @@ def test_an_app_that_ends_at_once_is_no_replica(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ends.py").write_text("import os\nos._exit(4)\n")
     message = "replica A ended with exit code 4 before it was ready"
-    with closing(ReplicaSet(AppSettings(app="ends:app"), 1)) as replica_set:
-        with pytest.raises(ReplicaError, match=message):
-            uvloop.run(replica_set.start())
+    with (
+        closing(ReplicaSet(AppSettings(app="ends:app"), 1)) as replica_set,
+        pytest.raises(ReplicaError, match=message),
+    ):
+        uvloop.run(replica_set.start())
 
 
 def test_a_port_is_kept_from_others_while_its_replica_is_dead() -> None:

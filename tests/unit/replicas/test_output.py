@@ -64,3 +64,17 @@ def test_colour_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     Printer("A", 0, terminal).write("x")
     assert terminal.getvalue() == "A | x\n"
+
+
+def test_what_our_output_cannot_show_is_escaped() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    Printer("A", 0, stream).write("gr\u00fc\u00df")
+    assert raw.getvalue() == b"A | gr\\xfc\\xdf\n"
+
+
+def test_a_closed_output_is_no_error() -> None:
+    stream = io.StringIO()
+    printer = Printer("A", 0, stream)
+    stream.close()
+    printer.write("x")
