@@ -14,8 +14,9 @@ from itertools import cycle
 from random import Random
 from typing import TYPE_CHECKING
 
-from lab.messages import browser_heads
+from lab.messages import MANY_SESSIONS, browser_heads
 from lab.tables import print_table
+from limpet.core.active_sessions import ActiveSessions
 from limpet.core.address import Address
 from limpet.core.balancing import POLICIES
 from limpet.core.balancing.policy import PolicySettings
@@ -27,16 +28,14 @@ from limpet.core.stickiness import KINDS
 from limpet.core.stickiness.settings import Sealing, StickinessSettings
 from limpet.core.stickiness.ticket import Ticket, open_ticket, seal
 from limpet.core.target import Health, Target, TargetState
-from limpet.proxy.http1.request import Request, edit_request, parse_request
-from limpet.proxy.http1.response import Response, edit_response, parse_response
+from limpet.proxy.http1.request import Request, RequestReader, edit_request, parse_request
+from limpet.proxy.http1.response import Response, ResponseReader, parse_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from limpet.core.stickiness.contract import Stickiness
 
-#: More clients than any cache of limpet holds.
-_CLIENTS = 10_000
 _GROUP = "default"
 _TARGETS = ("a", "b", "c", "d", "e")
 _NOW = Now(time.time(), time.monotonic())
@@ -54,7 +53,7 @@ _RESPONSE = (
 
 def main() -> None:
     """Time every case and print the table."""
-    values = [seal(_ticket(number), _SEALING.ring, os.urandom) for number in range(_CLIENTS)]
+    values = [seal(_ticket(number), _SEALING.ring, os.urandom) for number in range(MANY_SESSIONS)]
     heads = browser_heads([f"limpet={value.decode()}" for value in values])
     cases = _ticket_cases(values) | _message_cases(heads) | _route_cases(heads)
     rows = [{"what": what, "ns": _ns_per_call(case)} for what, case in cases.items()]
@@ -77,15 +76,20 @@ def _ticket_cases(values: list[bytes]) -> dict[str, Callable[[], object]]:
 
 def _message_cases(heads: list[bytes]) -> dict[str, Callable[[], object]]:
     varied = cycle(heads)
-    request = _parsed(heads[0])
-    response = _answer()
     own_cookies = _stickiness().own_cookies
+    requests = RequestReader(_LIMITS)
+    responses = ResponseReader()
+
+    def read_and_edit(head: bytes) -> None:
+        request = requests.read(head, "192.0.2.7")
+        assert request is not None
+        edit_request(request, own_cookies, _ADDED)
+
     return {
-        "request head: parse, repeated": lambda: parse_request(heads[0], _LIMITS),
-        "request head: parse, varied": lambda: parse_request(next(varied), _LIMITS),
-        "request head: edit": lambda: edit_request(request, own_cookies, _ADDED),
-        "response head: parse": lambda: parse_response(_RESPONSE, b"GET"),
-        "response head: edit": lambda: edit_response(response, b""),
+        "request head: read and edit, repeated": lambda: read_and_edit(heads[0]),
+        "request head: read and edit, varied": lambda: read_and_edit(next(varied)),
+        "response head: read, repeated": lambda: responses.read(_RESPONSE, b"GET"),
+        "response head: read, varied": lambda: parse_response(_RESPONSE, b"GET"),
     }
 
 
@@ -136,6 +140,7 @@ def _group() -> TargetGroup:
         available=tuple(states),
         policy=POLICIES["round_robin"](PolicySettings()),
         stickiness=_stickiness(),
+        sessions=ActiveSessions(300.0),
     )
 
 

@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from lab import machine, wrk
+from lab.messages import MANY_SESSIONS, SESSIONS
 from lab.processes import Lab
 from lab.proxies import start_proxy, start_targets
 from lab.tables import print_table
@@ -28,8 +29,9 @@ def main() -> None:
     arguments = _arguments()
     py_spy = _py_spy()
     with Lab() as lab:
-        limpet = start_proxy(lab, "limpet", start_targets(lab), logs=not arguments.no_log, nginx="nginx")
-        script = wrk.write_script(lab, limpet)
+        targets = start_targets(lab, is_varied=arguments.varied)
+        limpet = start_proxy(lab, "limpet", targets, logs=not arguments.no_log, nginx="nginx")
+        script = wrk.write_script(lab, limpet, MANY_SESSIONS if arguments.varied else SESSIONS)
         wrk.run(lab, limpet, script, 1)
         before = limpet.process.cpu_s()
         load = wrk.run(lab, limpet, script, 2)
@@ -86,6 +88,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=int, default=10, help="of sampling (default: 10)")
     parser.add_argument("--no-log", action="store_true", help="without an access log")
+    parser.add_argument("--varied", action="store_true", help="so that nothing remembered is of use")
     parser.add_argument("--native", action="store_true", help="show functions of C extensions, too")
     parser.add_argument("--stacks", type=Path, metavar="FILE", help="keep the stacks, for a flame graph")
     return parser.parse_args()

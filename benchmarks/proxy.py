@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import body, cpu, idle, latency, machine
-from lab.messages import SESSIONS
 from lab.options import Options
 from lab.processes import Lab
 from lab.tables import print_table
@@ -32,7 +31,6 @@ def main() -> int:
         nginx=machine.tool(arguments.nginx),
         rounds=arguments.rounds,
         seconds=arguments.seconds,
-        sessions=arguments.sessions,
         idle_connections=arguments.idle_connections,
     )
     facts = machine.facts(options.nginx)
@@ -60,9 +58,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("what", choices=[*MEASUREMENTS, "all"])
     parser.add_argument("--rounds", type=int, default=5, help="turns of each proxy (default: 5)")
     parser.add_argument("--seconds", type=int, default=5, help="of load in each turn (default: 5)")
-    parser.add_argument(
-        "--sessions", type=int, default=SESSIONS, metavar="N", help=f"of cpu, in turn (default: {SESSIONS})"
-    )
     parser.add_argument("--idle-connections", type=int, default=10_000, metavar="N", help="default: 10000")
     parser.add_argument(
         "--proxies", type=_names, default=PROXIES, metavar="A,B", help=f"of {', '.join(PROXIES)}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab import wrk
+from lab.messages import MANY_SESSIONS, SESSIONS
 from lab.proxies import ANCHOR, Proxy, start_proxy, start_targets
 from lab.tables import Row, ratio_to_anchor
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     ("proxy", "proxy"),
-    ("logs", "logs"),
+    ("setting", "setting"),
     ("us", "CPU us/request"),
     ("ratio", f"x {ANCHOR}"),
     ("kernel_us", "of it kernel"),
@@ -30,22 +32,39 @@ COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class _Setting:
+    name: str
+    has_logs: bool = True
+    sessions: int = SESSIONS
+    has_varied_answers: bool = False
+
+
+_SETTINGS = (
+    _Setting("logs"),
+    _Setting("no logs", has_logs=False),
+    # Answers that never repeat, and more clients than limpet remembers: each is read as if new.
+    _Setting("logs, varied", sessions=MANY_SESSIONS, has_varied_answers=True),
+)
+
+
 def measure(lab: Lab, options: Options) -> list[Row]:
-    """Load every proxy in turn, with logs and without, round after round."""
-    targets = start_targets(lab)
+    """Load every proxy in turn, round after round, in each of the settings."""
     rows = []
-    for logs in (True, False):
+    for setting in _SETTINGS:
+        targets = start_targets(lab, is_varied=setting.has_varied_answers)
         proxies = [
-            start_proxy(lab, name, targets, logs=logs, nginx=options.nginx) for name in options.proxies
+            start_proxy(lab, name, targets, logs=setting.has_logs, nginx=options.nginx)
+            for name in options.proxies
         ]
-        scripts = {proxy.name: wrk.write_script(lab, proxy, options.sessions) for proxy in proxies}
+        scripts = {proxy.name: wrk.write_script(lab, proxy, setting.sessions) for proxy in proxies}
         for proxy in proxies:
             wrk.run(lab, proxy, scripts[proxy.name], 1)  # connections to targets, caches
         rounds = [
             {proxy.name: _run(lab, proxy, scripts[proxy.name], options.seconds) for proxy in proxies}
             for _ in range(options.rounds)
         ]
-        rows += [_row(proxy, rounds, logs=logs) for proxy in proxies]
+        rows += [_row(proxy, setting, rounds) for proxy in proxies]
         for proxy in proxies:
             proxy.process.stop()
     return rows
@@ -71,8 +90,8 @@ def _run(lab: Lab, proxy: Proxy, script: Path, seconds: float) -> Row:
     }
 
 
-def _row(proxy: Proxy, rounds: list[dict[str, Row]], *, logs: bool) -> Row:
-    row: Row = {"proxy": proxy.name, "logs": "on" if logs else "off"}
+def _row(proxy: Proxy, setting: _Setting, rounds: list[dict[str, Row]]) -> Row:
+    row: Row = {"proxy": proxy.name, "setting": setting.name}
     row["ratio"] = ratio_to_anchor(rounds, proxy.name, "us")
     for key in ("us", "kernel_us", "core_percent", "requests_per_s", "pss_mib", "logged_percent"):
         row[key] = statistics.median(one[proxy.name][key] for one in rounds)

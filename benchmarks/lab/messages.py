@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
 import re
-import urllib.request
 
 #: What a desktop browser sends with a page view; with the cookies of `browser_heads` about 0.9 KB.
 _BROWSER_HEAD = (
@@ -31,6 +31,8 @@ _BROWSER_HEAD = (
 )
 #: Clients, each with its sticky cookie, if no other number is asked for.
 SESSIONS = 50
+#: More clients than any cache of limpet holds.
+MANY_SESSIONS = 5000
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -41,11 +43,15 @@ def sticky_cookies(port: int, count: int = SESSIONS) -> list[str]:
     The clients come one after the other and are no browsers, so that none is taken for another.
     """
     cookies = []
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     for _ in range(count):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
-            pairs = [line.partition(";")[0] for line in answer.headers.get_all("Set-Cookie") or []]
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        answer.read()
+        pairs = [line.partition(";")[0] for line in answer.headers.get_all("Set-Cookie") or []]
         if pairs:
             cookies.append("; ".join(pairs))
+    connection.close()
     return cookies
 
 

@@ -14,7 +14,6 @@ class Options:
         nginx: path of the nginx that is measured.
         rounds: how often each proxy has its turn.
         seconds: how long each turn is.
-        sessions: how many sticky cookies are used in turn.
         idle_connections: how many connections are kept idle.
     """
 
@@ -22,5 +21,4 @@ class Options:
     nginx: str
     rounds: int
     seconds: int
-    sessions: int
     idle_connections: int

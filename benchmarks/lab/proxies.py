@@ -28,12 +28,12 @@ TARGETS = 5
 _COLLECTOR = Path(__file__).with_name("collector.py")
 
 _TARGETS_CONF = """
-worker_processes 1; daemon off; pid {directory}/targets.pid; error_log stderr; user {user};
+worker_processes 1; daemon off; pid {directory}/{name}.pid; error_log stderr; user {user};
 worker_rlimit_nofile {open_files};
 events {{ worker_connections {connections}; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 1h;
-  server {{ {listens} location / {{ default_type text/html; return 200 "{page}"; }} }}
+  server {{ {listens} location / {{ default_type text/html; {more} return 200 "{page}"; }} }}
 }}
 """
 
@@ -133,18 +133,25 @@ class Proxy:
     log: LogFile | LogCounter | None
 
 
-def start_targets(lab: Lab) -> list[int]:
-    """Start the target servers and return their ports."""
+def start_targets(lab: Lab, *, is_varied: bool = False) -> list[int]:
+    """Start the target servers and return their ports.
+
+    Args:
+        is_varied: no two answers have the same head.
+    """
     ports = machine.free_ports(TARGETS)
+    name = "targets-varied" if is_varied else "targets"
     conf = lab.write(
-        "targets.conf",
+        f"{name}.conf",
         _TARGETS_CONF.format(
             listens=" ".join(f"listen 127.0.0.1:{port};" for port in ports),
+            more="add_header ETag $request_id;" if is_varied else "",
             page="x" * 300,
+            name=name,
             **_nginx_limits(lab),
         ),
     )
-    process = lab.start("targets", [machine.tool("nginx"), "-p", str(lab.directory), "-c", str(conf)])
+    process = lab.start(name, [machine.tool("nginx"), "-p", str(lab.directory), "-c", str(conf)])
     for port in ports:
         process.wait_until_it_answers(port)
     return ports
@@ -179,8 +186,7 @@ def _limpet(
     for target in targets:
         argv += ["--target", f"http://127.0.0.1:{target}"]
     path = lab.directory / f"{label}.log"
-    if logs:
-        argv += ["--access-log", str(path)]
+    argv += ["--access-log", str(path) if logs else "off"]
     return argv, LogFile(path) if logs else None
 
 
