@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 WEIGHTS = [
@@ -79,6 +80,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
         except ConnectionRefusedError:
+            time.sleep(0.01)
             continue
         return
     raise RuntimeError("nginx did not start")

@@ -43,6 +43,7 @@ def judge(*rows):
         ([("a", D, 1, False), ("b", M, 1, False)], ("", "", False)),
         ([("a", V, 1, False), ("b", U, 1, False)], ("a", "a", False)),
         ([("a", H, 0, False)], ("", "a", False)),
+        ([("a", H, 0, False), ("b", H, 1, True)], ("b", "ab", False)),
         ([], ("", "", False)),
     ],
 )

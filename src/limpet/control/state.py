@@ -209,7 +209,8 @@ class State:
         group.sessions.window_s = window_s
         if settings.health_check.enabled != group.settings.health_check.enabled:
             for state in group.targets.values():
-                state.health = Health.INITIAL if settings.health_check.enabled else Health.UNAVAILABLE
+                if state.health not in {Health.DRAINING, Health.MAINTENANCE}:
+                    state.health = Health.INITIAL if settings.health_check.enabled else Health.UNAVAILABLE
         group.settings = settings
         return group
 

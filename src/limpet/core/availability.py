@@ -45,5 +45,6 @@ def availability(states: Iterable[TargetState]) -> Availability:
     pool = registered if is_failing_open else serving
     ordinary = [state for state in pool if not state.target.is_backup]
     # Weight 0 is the operator's word for "no new sessions"; if all say so, it is kept all the same.
-    new = [state for state in ordinary or pool if state.weight > 0]
+    new = [state for state in ordinary if state.weight > 0]
+    new = new or [state for state in pool if state.target.is_backup and state.weight > 0]
     return Availability(tuple(new), frozenset(state.id for state in pool), is_failing_open)

@@ -15,8 +15,10 @@ from limpet.errors import ErrorKind
 #: TRACE is safe as well, and refused anyway.
 SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
-#: Attempts that never reached the target's application.
-_NOT_SENT = frozenset({ErrorKind.CONNECT_FAILED, ErrorKind.CONNECT_TIMEOUT, ErrorKind.NO_TARGET})
+#: Failures that another target may not have; a slow response or a malformed one it may.
+_REPEATABLE = frozenset(
+    {ErrorKind.CONNECT_FAILED, ErrorKind.CONNECT_TIMEOUT, ErrorKind.NO_TARGET, ErrorKind.TARGET_CLOSED}
+)
 
 
 def may_retry(
@@ -30,8 +32,6 @@ def may_retry(
         has_body: whether the request has a body; it is streamed, so it cannot be sent again.
         attempts: made so far.
     """
-    if attempts >= max_attempts:
+    if attempts >= max_attempts or kind not in _REPEATABLE:
         return False
-    if kind in _NOT_SENT and not (sent_anything and has_body):
-        return not sent_anything or method in SAFE_METHODS
-    return kind is ErrorKind.TARGET_CLOSED and method in SAFE_METHODS and not has_body
+    return not sent_anything or (method in SAFE_METHODS and not has_body)

@@ -88,7 +88,8 @@ class TargetState:
         self.queued = 0
         self.requests = 0
         self.errors = 0  # attempts that ended without a response
-        self.failures = 0  # such attempts in a row; a response sets it to 0
+        # such attempts in a row; a response sets it to 0, and so does control when a target recovers
+        self.failures = 0
 
     @property
     def id(self) -> str:

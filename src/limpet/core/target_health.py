@@ -8,12 +8,14 @@ is in after one success, whatever the threshold (as on ALB): a deployment must n
     initial    success                                       healthy
     initial    unhealthy_threshold failures in a row         unhealthy
     healthy    unhealthy_threshold failures in a row         unhealthy
+    initial    passive_threshold failed requests in a row    unhealthy
     healthy    passive_threshold failed requests in a row    unhealthy
     unhealthy  healthy_threshold successes in a row          healthy
-    unhealthy  passive recovery time over, without checks    initial
+    unavailable  passive_threshold failed requests           unhealthy
+    unhealthy  passive recovery time over, without checks    unavailable
 
-The other states (draining, unused, maintenance, unavailable) are the operator's: no observation
-changes them, but unavailable (no checks) may become unhealthy by failed requests.
+Unavailable means that nobody checks. The other states (draining, unused, maintenance) are the
+operator's: no observation changes them.
 
 Intervals are monotonic; a wall clock that jumps changes no state.
 """

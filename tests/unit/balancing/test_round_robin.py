@@ -122,4 +122,37 @@ def test_the_books_stay_balanced():
         else:
             policy.pick(targets, REQUEST, NOW, RNG)
     policy.pick(targets, REQUEST, NOW, RNG)
-    assert sum(policy._balances.values()) == 0
+    assert sum(policy._balances.values()) == pytest.approx(0, abs=1e-9)
+
+
+def test_equal_numbers_of_pinned_requests_cancel_out():
+    policy = RoundRobin(PolicySettings())
+    targets = states([1, 1, 1])
+    chosen = Counter()
+    for _ in range(300):
+        for target in targets:
+            for _ in range(30):
+                policy.charge(target)
+        chosen += Counter(picks(policy, targets, 1))
+    assert chosen == {0: 100, 1: 100, 2: 100}
+
+
+def test_a_robot_that_never_stops_does_not_starve_its_target():
+    policy = RoundRobin(PolicySettings())
+    targets = states([1, 1, 1])
+    chosen = []
+    for _ in range(300):
+        for _ in range(50):
+            policy.charge(targets[0])
+        chosen += picks(policy, targets, 1)
+    rounds_without = max(len(gap) for gap in "".join(map(str, chosen)).split("0")) / 3
+    assert rounds_without < 2.5 * MAX_DEBT_ROUNDS
+
+
+def test_smaller_weights_mean_the_same_turns():
+    policy = RoundRobin(PolicySettings())
+    targets = states([1000, 999])
+    picks(policy, targets, 7)
+    for target in targets:
+        target.weight = 1
+    assert Counter(picks(policy, targets, 20)) == {0: 10, 1: 10}

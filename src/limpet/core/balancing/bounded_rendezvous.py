@@ -43,7 +43,7 @@ class BoundedRendezvous:
         in_flight = 1 + sum([target.in_flight for target in targets])  # with this request
         per_weight = self._load_bound * in_flight / sum([target.weight for target in targets])
         roomy = [target for target in targets if target.in_flight + 1 <= ceil(per_weight * target.weight)]
-        return max(roomy or targets, key=lambda target: score(key, target.id, target.weight))
+        return max(roomy, key=lambda target: score(key, target.id, target.weight))
 
     def charge(self, target: TargetState) -> None:
         """Do nothing: a pinned request is in flight and counts by that."""

@@ -48,7 +48,7 @@ class Rendezvous:
 def hash_key(request: RequestHead, header: bytes | None) -> bytes:
     """Return what is hashed of a request: a header's value, or else the client's address."""
     value = request.header(header) if header is not None else None
-    return request.client_ip.encode() if value is None else value
+    return value or request.client_ip.encode()
 
 
 def score(key: bytes, target_id: str, weight: float) -> float:
@@ -57,6 +57,7 @@ def score(key: bytes, target_id: str, weight: float) -> float:
     Args:
         weight: above 0.
     """
-    digest = blake2b(key, digest_size=8, key=target_id.encode()[:64], person=b"limpet rendezvo").digest()
-    uniform = (int.from_bytes(digest) + 1) / (2**64 + 2)  # strictly between 0 and 1
+    name = target_id.encode()
+    digest = blake2b(b"%d:%b%b" % (len(name), name, key), digest_size=8, person=b"limpet rendezvo").digest()
+    uniform = ((int.from_bytes(digest) >> 12) + 0.5) / 2**52  # strictly between 0 and 1, exactly
     return -weight / log(uniform)
