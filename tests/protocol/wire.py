@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from limpet.proxy.access_log import AccessLog
 
+#: More than any head that limpet takes.
+_LINE_BYTES = 1 << 20
 LOOPBACK = Address(host="127.0.0.1", port=0)
 
 Fields = list[tuple[bytes, bytes]]
@@ -106,7 +108,7 @@ async def read_body(reader: asyncio.StreamReader, head: Message, *, is_until_clo
 class _Reader(asyncio.StreamReader):
     # Keeps what it was fed, for tests of what may not arrive at all.
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(_LINE_BYTES)
         self.seen = bytearray()
 
     def feed_data(self, data: bytes) -> None:
@@ -324,9 +326,11 @@ class Scene:
 
     async def client(self) -> Wire:
         if self.address.path is not None:
-            wire = Wire(*await asyncio.open_unix_connection(self.address.path))
+            wire = Wire(*await asyncio.open_unix_connection(self.address.path, limit=_LINE_BYTES))
         else:
-            wire = Wire(*await asyncio.open_connection(self.address.host, self.address.port))
+            wire = Wire(
+                *await asyncio.open_connection(self.address.host, self.address.port, limit=_LINE_BYTES)
+            )
         self._clients.append(wire)
         return wire
 

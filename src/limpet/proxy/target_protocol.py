@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from limpet.proxy.pool import TargetPool
     from limpet.proxy.tunnel import Tunnel
 
-#: Response head bytes, as on ALB (32 KiB) and twice that.
-_MAX_HEAD_BYTES = 65536
 #: Interim (1xx) responses to one request; an endless row of them must not keep a client waiting.
 _MAX_INTERIM = 16
 
@@ -138,8 +136,6 @@ class TargetConnection(asyncio.Protocol):
     def _read_head(self, exchange: Exchange, data: bytes) -> None:
         response = self.pool.reader.read(data, exchange.request.method)
         if response is None:
-            if len(data) > _MAX_HEAD_BYTES:
-                raise ProtocolError(ErrorKind.BAD_RESPONSE, "the target's response head is too large")
             self._buffer = data
             return
         self._buffer = b""

@@ -20,6 +20,8 @@ UNTIL_CLOSE = -2
 CHUNKED = -1
 
 _BAD = ErrorKind.BAD_RESPONSE
+#: Twice what ALB takes, which is 32 KiB.
+_MAX_HEAD_BYTES = 65536
 _MAX_KNOWN = 512
 _MAX_KNOWN_BYTES = 4096
 _SPECIAL = HOP_BY_HOP | {b"content-length", b"transfer-encoding"}
@@ -112,12 +114,16 @@ def parse_response(data: bytes, method: bytes) -> Response | None:
     try:
         parsed = parse_head(data)
     except IncompleteError:
+        if len(data) > _MAX_HEAD_BYTES:
+            raise _too_large() from None
         return None
     except ParseError:
         raise ProtocolError(_BAD, "the target's response head is malformed") from None
     status: int = parsed["status"]
     size: int = parsed["consumed"]
     fields: Headers = parsed["headers"]
+    if size > _MAX_HEAD_BYTES:
+        raise _too_large()
     if data.count(b"\r", 0, size) != len(fields) + 2:
         raise ProtocolError(_BAD, "a bare LF in the target's response head")
     _check_status_line(data, status, parsed["minor_version"])
@@ -127,6 +133,10 @@ def parse_response(data: bytes, method: bytes) -> Response | None:
     _read_fields(response, [field for field in lowered if field[0] in _SPECIAL], method)
     response.edited = b"HTTP/1.1" + cut_fields(response.head, response.cuts)[8:-2]
     return response
+
+
+def _too_large() -> ProtocolError:
+    return ProtocolError(_BAD, "the target's response head is too large")
 
 
 def _check_status_line(data: bytes, status: int, minor_version: int) -> None:
