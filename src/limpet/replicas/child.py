@@ -111,10 +111,7 @@ def _serve_asgi(app: App, listener: socket.socket, on_ready: Callable[[], None])
         proxy_headers=True,
         forwarded_allow_ips=_PROXY,
     )
-    server = Server(config)
-    server.run(sockets=[listener])
-    if not server.started:
-        raise SystemExit(3)
+    Server(config).run(sockets=[listener])
 
 
 def _serve_wsgi(app: App, listener: socket.socket, on_ready: Callable[[], None]) -> None:
