@@ -143,7 +143,7 @@ class Balancer:
     # what happens meanwhile
 
     def _publish(self, snapshot: Snapshot) -> None:
-        self.proxy.snapshot = snapshot
+        self.proxy.use(snapshot)
 
     def _forget(self, state: TargetState) -> None:
         self.proxy.forget(state)

@@ -127,8 +127,10 @@ async def _serve(
         if not balancer.keys.is_lasting:
             on_message("ticket keys are in memory only: a restart unpins every session; configure keys.file")
         # Everything made so far stays: the collector need not look at it again and again.
+        # Requests make no cycles, so it need not look often either.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         on_ready(Ready(balancer, admin.bound))
         await stopping.wait()
         background.cancel()

@@ -6,6 +6,8 @@ cookie counts for nothing. The table is bounded; when it is full the longest uns
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 #: Sessions remembered per target group.
 MAX_SESSIONS = 100_000
 
@@ -27,7 +29,9 @@ class ActiveSessions:
         self.window_s = window_s
         self.is_truncated = False
         self._max_sessions = max_sessions
-        self._seen: dict[bytes, tuple[str, float]] = {}  # in the order of their last request
+        # In the order of their last request. Taking the oldest out of a plain dict again and again
+        # would search through the places of those taken before.
+        self._seen: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
 
     def touch(self, key: bytes, target_id: str, mono_s: float) -> None:
         """Note a request of a session."""
@@ -36,12 +40,12 @@ class ActiveSessions:
         if before is not None:
             if mono_s - before[1] < _PRECISION_S and before[0] == target_id:
                 return
-            del seen[key]
+            seen.move_to_end(key)
         seen[key] = (target_id, mono_s)
         if len(seen) > self._max_sessions:
             self._forget_unseen(mono_s)
             if len(seen) > self._max_sessions:
-                del seen[next(iter(seen))]
+                seen.popitem(last=False)
                 self.is_truncated = True
 
     def counts(self, mono_s: float) -> dict[str, int]:
@@ -55,7 +59,6 @@ class ActiveSessions:
     def _forget_unseen(self, mono_s: float) -> None:
         oldest_s = mono_s - self.window_s
         while self._seen:
-            key = next(iter(self._seen))
-            if self._seen[key][1] >= oldest_s:
+            if next(iter(self._seen.values()))[1] >= oldest_s:
                 break
-            del self._seen[key]
+            self._seen.popitem(last=False)

@@ -67,13 +67,16 @@ class SetCookie:
 def find_values(cookie: bytes, name: bytes) -> list[bytes]:
     """Return the values of every cookie of a name in a Cookie header, in order."""
     wanted = name + b"="
-    if wanted not in cookie:
-        return []
     values = []
-    for pair in cookie.split(b";"):
-        stripped = pair.strip(b" \t")
-        if stripped.startswith(wanted):
-            values.append(_unquoted(stripped[len(wanted) :]))
+    at = cookie.find(wanted)
+    while at >= 0:
+        start = at + len(wanted)
+        end = cookie.find(b";", start)
+        if _begins_pair(cookie, at):
+            values.append(_unquoted((cookie[start:end] if end >= 0 else cookie[start:]).rstrip(b" \t")))
+            at = cookie.find(wanted, end) if end >= 0 else -1
+        else:
+            at = cookie.find(wanted, start)
     return values
 
 
@@ -107,6 +110,12 @@ def parse_set_cookie(header: bytes, now_wall_s: float) -> SetCookie | None:
         lifetime_s=_lifetime_s(attributes, now_wall_s),
         attributes=attributes,
     )
+
+
+def _begins_pair(cookie: bytes, at: int) -> bool:
+    # Whether a cookie's name begins here and not in the middle of another name or value.
+    before = cookie[:at].rstrip(b" \t")
+    return not before or before.endswith(b";")
 
 
 def _lifetime_s(attributes: dict[bytes, bytes], now_wall_s: float) -> float | None:

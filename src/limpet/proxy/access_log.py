@@ -105,14 +105,14 @@ def format_text(exchange: Exchange) -> bytes:
     path = request.path
     if b'"' in path:
         path = path.replace(b'"', b"%22")
-    wall_s, start_s = exchange.started
+    start_s = exchange.start_s
     sent_s = exchange.sent_s
     first_s = exchange.first_byte_s
     attempts = len(exchange.attempts)
     if not first_s:
         return _format_unanswered(exchange, path)
     return b'%b %b %b "%b %b HTTP/1.%d" %d %d %d %b %d %.2f %.2f %.2f %b\n' % (
-        timestamp(wall_s),
+        timestamp(exchange.wall_s),
         request.client_ip.encode() or b"-",
         exchange.request_id,
         request.method,
@@ -132,10 +132,10 @@ def format_text(exchange: Exchange) -> bytes:
 
 def _format_unanswered(exchange: Exchange, path: bytes) -> bytes:
     request = exchange.request
-    wall_s, start_s = exchange.started
+    start_s = exchange.start_s
     sent_s = exchange.sent_s
     return b'%b %b %b "%b %b HTTP/1.%d" %d %d %d %b %d %b - %.2f %b\n' % (
-        timestamp(wall_s),
+        timestamp(exchange.wall_s),
         request.client_ip.encode() or b"-",
         exchange.request_id,
         request.method,
@@ -170,10 +170,10 @@ def describe(exchange: Exchange) -> dict[str, object]:
     """
     request = exchange.request
     decision = exchange.decision
-    start_s = exchange.started.mono_s
+    start_s = exchange.start_s
     error = exchange.error
     facts: dict[str, object] = {
-        "time": timestamp(exchange.started.wall_s).decode(),
+        "time": timestamp(exchange.wall_s).decode(),
         "request_id": exchange.request_id.decode(),
         "client": request.client_ip,
         "method": request.method.decode(),

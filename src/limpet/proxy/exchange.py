@@ -58,7 +58,8 @@ class Exchange:
 
     Attributes:
         request_id: limpet's or the client's own, for the log and `limpet explain`.
-        started: when the head was complete, by both clocks.
+        wall_s: wall clock; when the head was complete.
+        start_s: monotonic; the same moment.
         sent_s: monotonic; when the request was last written to a target; 0 if never.
         first_byte_s: monotonic; when the response's head came; 0 if never.
         ended_s: monotonic; when the last byte was written.
@@ -84,7 +85,7 @@ class Exchange:
     closes_client = False
     connection: TargetConnection | None = None
     _connecting: asyncio.Task[None] | None = None
-    _pool: TargetPool | None = None
+    pool: TargetPool | None = None
     _pending_body: Sequence[bytes] = ()
     _tried_fresh = False
     _is_target_paused = False
@@ -94,7 +95,8 @@ class Exchange:
         self.client = client
         self.request = request
         self.request_id = request_id
-        self.started = Now(time.time(), time.monotonic())
+        self.wall_s = time.time()
+        self.start_s = time.monotonic()
 
     # the way to the target
 
@@ -103,7 +105,8 @@ class Exchange:
         client = self.client
         proxy = client.proxy
         group = proxy.snapshot.groups[client.listener.group]
-        decision = self.decision = route(group, self.request, self.started, proxy.rng)
+        decision = route(group, self.request, Now(self.wall_s, self.start_s), proxy.rng)
+        self.decision = self.request.fields.decision = decision
         self._dispatch(decision)
 
     def refuse(self, kind: ErrorKind, detail: str) -> None:
@@ -143,10 +146,10 @@ class Exchange:
         self.client.deadline_s = time.monotonic() + limits.queue_timeout_s
 
     def _take_slot(self, target: TargetState) -> None:
-        pool = self._pool = self.client.proxy.pools.get(target) or self.client.proxy.pool(target)
+        pool = self.pool = self.client.proxy.pools.get(target) or self.client.proxy.pool(target)
         target.in_flight += 1
         if pool.idle:
-            connection = pool.take(self._is_repeatable(), self.started.mono_s)
+            connection = pool.take(self._is_repeatable(), self.start_s)
             if connection is not None:
                 self._send(connection)
                 return
@@ -424,14 +427,14 @@ class Exchange:
         if is_stale and self._is_repeatable() and not self._tried_fresh:
             # The target closed a connection that had been idle: no failure of the target's.
             self._tried_fresh = True
-            self._connect(cast("TargetPool", self._pool))
+            self._connect(cast("TargetPool", self.pool))
             return
         self.attempts = (*self.attempts, Attempt(target.id, kind, detail))
         target.errors += 1
         if not is_stale:
             target.failures += 1
             self.client.proxy.on_target_error(decision.group, target, kind)
-        self._leave_slot(cast("TargetPool", self._pool))
+        self._leave_slot(cast("TargetPool", self.pool))
         self._retry_elsewhere(kind, detail)
 
     def _retry_elsewhere(self, kind: ErrorKind, detail: str) -> None:
@@ -487,7 +490,7 @@ class Exchange:
             self._leave_queue_unserved()
         self.phase = DONE
         connection = self.connection
-        pool = self._pool
+        pool = self.pool
         if pool is not None:
             if connection is not None and self.error is None and self.is_request_complete:
                 self.connection = None
@@ -501,7 +504,7 @@ class Exchange:
                 self._drop_connection()
             self._leave_slot(pool)
         if decision is not None and decision.finding.visit is not None:
-            finish(decision, Now(self.started.wall_s, now_s))
+            finish(decision, Now(self.wall_s, now_s))
         client.proxy.record(self)
         if not was_tunnel:
             client.on_exchange_end(self, is_cut=is_cut)
@@ -515,7 +518,7 @@ class Exchange:
                 target.queued -= 1
 
     def _leave_slot(self, pool: TargetPool) -> None:
-        self._pool = None
+        self.pool = None
         pool.state.in_flight -= 1
         if pool.waiting:
             pool.waiting.popleft().leave_queue()

@@ -1,6 +1,6 @@
 """The data plane of one process: its listeners, its pools, its connections.
 
-Theory of operation. `control` makes one `Proxy`, assigns it a new `snapshot` whenever
+Theory of operation. `control` makes one `Proxy`, gives it a new snapshot whenever
 something changes, and opens and closes listeners; everything else happens in the connections'
 callbacks. Four times a second a sweep closes or ends what has passed its deadline: one timer
 for all connections, because a timer per request costs as much as routing it.
@@ -50,7 +50,7 @@ class Proxy:
             in a row in `TargetState.failures`.
 
     Attributes:
-        snapshot: what decisions depend on; assign a new one to change it.
+        snapshot: what decisions depend on; `use` changes it.
         clients: open client connections.
         recent: the last decisions, by request id.
         is_draining: no new connection is wanted; answers close theirs.
@@ -65,7 +65,7 @@ class Proxy:
         access_log: AccessLog | None,
         on_target_error: Callable[[TargetGroup, TargetState, ErrorKind], None],
     ) -> None:
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         self.access_log = access_log
         self.on_target_error = on_target_error
         self.loop = asyncio.get_running_loop()
@@ -78,21 +78,16 @@ class Proxy:
         self.pools: dict[TargetState, TargetPool] = {}
         self.reader = RequestReader(snapshot.client_limits)
         self._servers: dict[Address, asyncio.Server] = {}
-        self._id_prefix = secrets.token_hex(6)
+        self._id_prefix = secrets.token_hex(6).encode()
         self._id_count = 0
         self._date = (0, b"")
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
 
-    @property
-    def snapshot(self) -> Snapshot:
-        """What decisions depend on."""
-        return self._snapshot
-
-    @snapshot.setter
-    def snapshot(self, snapshot: Snapshot) -> None:
-        if snapshot.client_limits != self._snapshot.client_limits:
+    def use(self, snapshot: Snapshot) -> None:
+        """Make a snapshot the current one; the next request is the first that sees it."""
+        if snapshot.client_limits != self.snapshot.client_limits:
             self.reader = RequestReader(snapshot.client_limits)
-        self._snapshot = snapshot
+        self.snapshot = snapshot
 
     # listeners
 
@@ -196,7 +191,7 @@ class Proxy:
     def next_request_id(self) -> bytes:
         """Return an id that no other request has, in this process or another."""
         self._id_count += 1
-        return f"{self._id_prefix}-{self._id_count:x}".encode()
+        return b"%b-%x" % (self._id_prefix, self._id_count)
 
     def http_date(self) -> bytes:
         """Return the current date. Source: RFC 9110 section 5.6.7."""

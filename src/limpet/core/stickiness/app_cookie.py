@@ -9,7 +9,6 @@ and so may outlive or miss the session's end.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from limpet.core.cookies import find_values, parse_set_cookie
@@ -79,7 +78,7 @@ class AppCookie:
             if ticket is None or ticket.target_id == target_id:
                 return NOTHING_TO_BIND
             # The session was moved to another target; its cookie lives on.
-            return self._binding(replace(ticket, target_id=target_id), now.wall_s)
+            return self._binding(ticket._replace(target_id=target_id), now.wall_s)
         if app_cookie.is_deletion:
             attributes = _mirrored(app_cookie)
             return Binding([self._name + b"=; Max-Age=0; Path=/; HttpOnly" + attributes])

@@ -12,6 +12,7 @@ Trade-off: an office behind one address is one client. Keys are kept as hashes.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ class _ClientKey:
         self.after_recovery = settings.after_recovery
         self._duration_s = settings.duration_s
         self._exempt = ExemptPaths(settings.exempt_paths)
-        self._targets: dict[bytes, tuple[str, float]] = {}  # in the order of their last request
+        self._targets: OrderedDict[bytes, tuple[str, float]] = OrderedDict()  # by their last request
 
     def _find(self, value: bytes | None, targets: Mapping[str, TargetState], now: Now) -> Finding:
         if value is None:
@@ -60,10 +61,10 @@ class _ClientKey:
         return Finding(StickyStatus.FOUND, placed.id, session_key=key)
 
     def _learn(self, key: bytes, target_id: str, mono_s: float) -> None:
-        self._targets.pop(key, None)
         self._targets[key] = (target_id, mono_s)
+        self._targets.move_to_end(key)
         if len(self._targets) > MAX_KEYS:
-            del self._targets[next(iter(self._targets))]
+            self._targets.popitem(last=False)
 
 
 class SourceIp(_ClientKey):

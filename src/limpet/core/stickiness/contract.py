@@ -65,7 +65,7 @@ class Finding:
     """What a request says of its stickiness.
 
     A finding may serve every request that brings the same cookies: it is not changed once made,
-    but for its `visit` and `decision`.
+    but for its `visit`, `decision` and `touched_s`.
 
     Attributes:
         status: FOUND or SEVERAL with a `target_id`, or the reason why there is none.
@@ -74,7 +74,10 @@ class Finding:
         session_key: identifies the session in the table of active sessions; None if nothing does.
         visit: the first visit that the request belongs to; set by `route` for ticketless requests.
         is_settled: `bind` has nothing to do for this request, whatever the response says.
+        settled_until_s: wall clock; until then every request with the same fields has this very
+            finding. 0 if a finding depends on more than the fields.
         decision: the last that kept this pin; the next is the same while its group is.
+        touched_s: monotonic; when its session was last noted as active.
     """
 
     status: StickyStatus
@@ -83,7 +86,9 @@ class Finding:
     session_key: bytes | None = None
     visit: Visit | None = None
     is_settled: bool = False
+    settled_until_s: float = 0.0
     decision: Decision | None = None
+    touched_s: float = 0.0
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ requests (a browser opens at most six connections to a host).
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class FirstVisits:
 
     def __init__(self, entropy: Callable[[int], bytes]) -> None:
         self._entropy = entropy
-        self._visits: dict[bytes, Visit] = {}
+        self._visits: OrderedDict[bytes, Visit] = OrderedDict()
 
     def enter(self, request: RequestHead, now: Now) -> Visit:
         """Return the visit that a ticketless request belongs to, a new one if need be."""
@@ -79,7 +80,7 @@ class FirstVisits:
     def _open(self, fingerprint: bytes, mono_s: float) -> Visit:
         self._visits.pop(fingerprint, None)  # so that the new one is the youngest of the dict
         while len(self._visits) >= MAX_VISITS:
-            del self._visits[next(iter(self._visits))]
+            self._visits.popitem(last=False)
         visit = self._visits[fingerprint] = Visit(fingerprint, self._entropy(16), mono_s)
         return visit
 

@@ -9,7 +9,6 @@ every response; https://docs.aws.amazon.com/elasticloadbalancing/latest/applicat
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from limpet.core.cookies import CookieAttributes, find_values
@@ -103,12 +102,26 @@ class LbCookie:
         status, ticket = self._read(cookie)
         fresh = Finding(status)
         if ticket is not None:
-            fresh = Finding(status, ticket.target_id, ticket, ticket.ticket_id, is_settled=True)
+            fresh = self._fresh(status, ticket)
         known = (status, ticket, fresh)
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         self._known[cookie] = known
         return known
+
+    def _fresh(self, status: StickyStatus, ticket: Ticket) -> Finding:
+        until_s = ticket.last_seen_s + self._stale_s
+        if self._settings.absolute_s:
+            until_s = min(until_s, ticket.issued_at_s + self._settings.absolute_s)
+        return Finding(
+            status,
+            ticket.target_id,
+            ticket,
+            ticket.ticket_id,
+            is_settled=True,
+            # Exempt paths are found by the path, so the same fields may have another finding.
+            settled_until_s=until_s if self._exempt is None else 0.0,
+        )
 
     def _read(self, cookie: bytes) -> tuple[StickyStatus, Ticket | None]:
         values = find_values(cookie, self._name)
@@ -128,7 +141,7 @@ class LbCookie:
 
     def _ticket(self, finding: Finding, target_id: str, now_s: int) -> Ticket:
         if finding.ticket is not None:
-            return replace(finding.ticket, target_id=target_id, last_seen_s=now_s)
+            return finding.ticket._replace(target_id=target_id, last_seen_s=now_s)
         ticket_id = finding.visit.ticket_id if finding.visit is not None else self._sealing.entropy(16)
         return Ticket(
             ticket_id=ticket_id,

@@ -19,8 +19,7 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 
@@ -36,12 +35,13 @@ _VERSION = b"1."
 _NONCE_BYTES = 12
 _FIXED = struct.Struct("!16sIIIIQ")
 _LENGTH = struct.Struct("!H")
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+_PADDING = (b"", b"", b"==", b"=")
 #: Longest value worth decoding; browsers keep no cookie above 4096 bytes.
 _MAX_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket:
+class Ticket(NamedTuple):
     """An opened ticket.
 
     Attributes:
@@ -105,9 +105,8 @@ def open_ticket(value: bytes, ring: KeyRing) -> Ticket | StickyStatus:
 def _decode_1(body: bytes, ring: KeyRing) -> Ticket | StickyStatus:
     whole = body[:-1] if len(body) % 4 == 1 else body  # one character alone encodes nothing
     try:
-        raw = binascii.a2b_base64(
-            whole.replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(whole) % 4), strict_mode=True
-        )
+        padded = whole.translate(_TO_STANDARD) + _PADDING[len(whole) % 4]
+        raw = binascii.a2b_base64(padded, strict_mode=True)
     except binascii.Error:
         return StickyStatus.MALFORMED
     head = raw[: KEY_ID_BYTES + _LENGTH.size]
@@ -126,23 +125,18 @@ def _decode_1(body: bytes, ring: KeyRing) -> Ticket | StickyStatus:
 
 def _read_plain(plain: bytes) -> Ticket:
     ticket_id, issued_at_s, last_seen_s, epoch, expires_at_s, session_version = _FIXED.unpack_from(plain)
-    texts = []
-    position = _FIXED.size
-    while position < len(plain):
-        end = position + 1 + plain[position]
-        texts.append(plain[position + 1 : end])
-        position = end
-    target_id, group, attributes = texts
+    target_end = _FIXED.size + 1 + plain[_FIXED.size]
+    group_end = target_end + 1 + plain[target_end]
     return Ticket(
-        ticket_id=ticket_id,
-        target_id=target_id.decode(),
-        group=group.decode(),
-        issued_at_s=issued_at_s,
-        last_seen_s=last_seen_s,
-        epoch=epoch,
-        session_version=session_version,
-        expires_at_s=expires_at_s,
-        attributes=attributes,
+        ticket_id,
+        plain[_FIXED.size + 1 : target_end].decode(),
+        plain[target_end + 1 : group_end].decode(),
+        issued_at_s,
+        last_seen_s,
+        epoch,
+        session_version,
+        expires_at_s,
+        plain[group_end + 1 :],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from gunicorn_h1c import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from limpet.core.model import ClientLimits
     from limpet.core.request import Headers
+    from limpet.core.route import Decision
 
 _FORWARDED = (
     b"forwarded",
@@ -72,7 +74,10 @@ _SPECIAL = frozenset(_FORWARDED) | frozenset(_READ) | HOP_BY_HOP | _DOUBLES
 _CONNECTION_ONLY = frozenset({b"close", b"keep-alive"})
 
 #: The line of a usual request up to its version; whatever does not match is parsed from scratch.
-_USUAL_LINE = re.compile(rb"(GET|POST|HEAD|PUT|PATCH|DELETE|OPTIONS) (/[!-\"$-~]*)")
+USUAL_LINE = re.compile(rb"(GET|POST|HEAD|PUT|PATCH|DELETE|OPTIONS) (/[!-\"$-~]*)")
+_COOKIE_LINE = b"\r\nCookie: "
+#: A field value (RFC 9110 section 5.5) that neither begins nor ends with white space.
+_COOKIE_VALUE = re.compile(rb"[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?")
 _MAX_KNOWN = 512
 _MAX_KNOWN_BYTES = 4096
 
@@ -96,6 +101,7 @@ class RequestFields(FieldBlock):
         forwarded: the X-Forwarded-* and Forwarded fields as they came.
         cuts: fields that are not passed on.
         cookies: values of the Cookie fields, one by one.
+        decision: the last decision for a request with these fields; see `ClientConnection.send_known`.
     """
 
     __slots__ = (
@@ -104,6 +110,7 @@ class RequestFields(FieldBlock):
         "body_length",
         "cookies",
         "cuts",
+        "decision",
         "expects_continue",
         "forwarded",
         "is_keep_alive",
@@ -125,8 +132,23 @@ class RequestFields(FieldBlock):
         self.forwarded: Headers = []
         self.cuts: Headers = []
         self.cookies: list[bytes] = []
+        self.decision: Decision | None = None
         self._edited = b""
         self._edited_for: Collection[bytes] | None = None
+
+    def with_cookie(self, value: bytes, tail: bytes) -> RequestFields:
+        """Return the same fields with a Cookie field more, which `headers` does not list.
+
+        Args:
+            tail: of the head that has them all.
+        """
+        fields = RequestFields(self.headers, tail, self.minor_version)
+        fields.host = self.host
+        fields.is_keep_alive = self.is_keep_alive
+        fields.cookie = value
+        fields.cookies = [value]
+        fields.cuts = self.cuts
+        return fields
 
     def edited(self, own_cookies: Collection[bytes]) -> bytes:
         """Return the tail as the target gets it, without the empty line.
@@ -171,14 +193,19 @@ class Request(RequestHead):
 class RequestReader:
     """Reads request heads, and remembers the fields that clients repeat.
 
-    A browser sends the same fields with request after request on all its connections. Fields
-    that come again byte by byte have the same reading, so the second time only the request line
-    is parsed. The memory is bounded, and holds only heads of requests without a body.
+    A browser sends the same fields with request after request on all its connections, and many
+    browsers the same but for their cookies. Fields that come again byte by byte have the same
+    reading, so the second time only the request line is parsed, or that and the Cookie field.
+    The memory is bounded, and holds only heads of requests without a body.
+
+    Attributes:
+        known: fields by their `tail`.
     """
 
     def __init__(self, limits: ClientLimits) -> None:
         self._limits = limits
-        self._known: dict[bytes, RequestFields] = {}
+        self.known: OrderedDict[bytes, RequestFields] = OrderedDict()
+        self._known_without_cookie: OrderedDict[bytes, RequestFields] = OrderedDict()
 
     def read(self, data: bytes, client_ip: str) -> Request | None:
         """Read the request head at the beginning of `data`.
@@ -190,9 +217,9 @@ class RequestReader:
             ProtocolError: the head has no single reading, or breaks a limit.
         """
         start = data.find(b" HTTP/1.")
-        fields = self._known.get(data[start:])
+        fields = self.known.get(data[start:]) or self._fields_but_cookie(data, start)
         if fields is not None:
-            line = _USUAL_LINE.fullmatch(data, 0, start)
+            line = USUAL_LINE.fullmatch(data, 0, start)
             if line is not None and len(data) <= self._limits.max_head_bytes:
                 method, path = line.groups()
                 return Request(method, path, fields, len(data), client_ip)
@@ -201,13 +228,40 @@ class RequestReader:
             self._remember(request.fields)
         return request
 
+    def _fields_but_cookie(self, data: bytes, start: int) -> RequestFields | None:
+        at = data.find(_COOKIE_LINE, start)
+        if at < 0:
+            return None
+        value_at = at + len(_COOKIE_LINE)
+        end = data.find(b"\r\n", value_at)
+        others = self._known_without_cookie.get(data[start:at] + data[end:])
+        if others is None or not _COOKIE_VALUE.fullmatch(data, value_at, end):
+            return None
+        fields = others.with_cookie(data[value_at:end], data[start:])
+        _keep(self.known, fields.tail, fields)
+        return fields
+
     def _remember(self, fields: RequestFields) -> None:
         is_unique = fields.body_length or fields.forwarded or fields.request_id or fields.upgrade
-        if is_unique or len(fields.tail) > _MAX_KNOWN_BYTES:
+        if is_unique or fields.expects_continue or len(fields.tail) > _MAX_KNOWN_BYTES:
             return
-        if len(self._known) >= _MAX_KNOWN:
-            del self._known[next(iter(self._known))]
-        self._known[fields.tail] = fields
+        _keep(self.known, fields.tail, fields)
+        if len(fields.cookies) == 1:
+            line = _COOKIE_LINE + fields.cookies[0] + b"\r\n"
+            at = fields.tail.find(line)
+            if at >= 0:  # spelt as browsers spell it
+                tail = fields.tail[:at] + fields.tail[at + len(line) - 2 :]
+                others = RequestFields([f for f in fields.headers if f[0] != b"cookie"], tail, fields.minor_version)
+                others.host = fields.host
+                others.is_keep_alive = fields.is_keep_alive
+                others.cuts = fields.cuts
+                _keep(self._known_without_cookie, tail, others)
+
+
+def _keep(known: OrderedDict[bytes, RequestFields], tail: bytes, fields: RequestFields) -> None:
+    if len(known) >= _MAX_KNOWN:
+        known.popitem(last=False)
+    known[tail] = fields
 
 
 def parse_request(data: bytes, limits: ClientLimits, client_ip: str = "") -> Request | None:

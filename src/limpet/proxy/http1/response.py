@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from gunicorn_h1c import IncompleteError, ParseError
@@ -40,6 +41,7 @@ class Response(ResponseHead):
         edited: the head as a client gets it, without the empty line.
         has_date: whether there is a Date field.
         has_request_id: whether there is an X-Request-Id field.
+        is_plain: nothing about it asks for more than to be passed on with an X-Request-Id.
     """
 
     __slots__ = (
@@ -50,6 +52,7 @@ class Response(ResponseHead):
         "has_request_id",
         "head",
         "is_keep_alive",
+        "is_plain",
         "minor_version",
         "upgrade",
     )
@@ -65,6 +68,7 @@ class Response(ResponseHead):
         self.edited = b""
         self.has_date = False
         self.has_request_id = False
+        self.is_plain = False
 
 
 class ResponseReader:
@@ -76,12 +80,12 @@ class ResponseReader:
     """
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Response] = {}
+        self.known: OrderedDict[bytes, Response] = OrderedDict()
 
     def read(self, data: bytes, method: bytes) -> Response | None:
         """Read the response head at the beginning of `data`; as `parse_response`."""
         end = data.find(b"\r\n\r\n") + 4
-        response = self._known.get(data[:end])
+        response = self.known.get(data[:end])
         if response is not None and method != b"HEAD":
             return response
         response = parse_response(data, method)
@@ -92,9 +96,9 @@ class ResponseReader:
     def _remember(self, response: Response) -> None:
         if len(response.head) > _MAX_KNOWN_BYTES or response.header(b"set-cookie") is not None:
             return
-        if len(self._known) >= _MAX_KNOWN:
-            del self._known[next(iter(self._known))]
-        self._known[response.head] = response
+        if len(self.known) >= _MAX_KNOWN:
+            self.known.popitem(last=False)
+        self.known[response.head] = response
 
 
 def parse_response(data: bytes, method: bytes) -> Response | None:
@@ -131,6 +135,7 @@ def parse_response(data: bytes, method: bytes) -> Response | None:
     lowered = [(name.lower(), value) for name, value in fields]
     response = Response(status, lowered, head=data[:size], minor_version=parsed["minor_version"])
     _read_fields(response, [field for field in lowered if field[0] in _SPECIAL], method)
+    response.is_plain = response.is_keep_alive and response.has_date and not response.has_request_id
     response.edited = b"HTTP/1.1" + cut_fields(response.head, response.cuts)[8:-2]
     return response
 
