@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
+import socket
+import struct
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from limpet.core.active_sessions import ActiveSessions
@@ -180,6 +183,11 @@ class Wire:
             await self.writer.wait_closed()
 
     def reset(self) -> None:
+        """Close as a process that dies does, so that the other side gets an error."""
+        if self.writer.is_closing():
+            return
+        connection = self.writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
@@ -379,9 +387,27 @@ def _group(states: Sequence[TargetState], stickiness: str, limits: TargetLimits)
     )
 
 
+def in_scene(scenario: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Make a test of a coroutine function that takes a scene, and perhaps parameters."""
+
+    def test(run: Callable[..., Any], **parameters: Any) -> None:
+        async def play() -> None:
+            async with Scene() as scene:
+                await scenario(scene, **parameters)
+
+        run(play())
+
+    test.__name__ = scenario.__name__
+    test.pytestmark = getattr(scenario, "pytestmark", [])  # type: ignore[attr-defined]
+    _, *parameters = inspect.signature(scenario).parameters.values()
+    run = inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    test.__signature__ = inspect.Signature([run, *parameters])  # type: ignore[attr-defined]
+    return test
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Let the event loop turn until something has happened; a hang ends with the test's patience."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110  # what a test waits for inside limpet raises no event
         await asyncio.sleep(0.001)
 
 
