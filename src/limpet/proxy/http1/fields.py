@@ -105,8 +105,16 @@ def replace_field(head: bytes, name: bytes, value: bytes, replacement: bytes) ->
     start = head.find(line)
     if start >= 0:
         return head[:start] + replacement + head[start + len(line) - 2 :]
-    pattern = rb"\r\n(?i:" + re.escape(name) + rb"):[^\r\n]*(?=\r\n)"
-    return re.sub(pattern, lambda _: replacement, head, count=1)
+    # Any other spelling. Several lines may have the name: the one with this value is meant.
+    mark = b"\r\n" + name + b":"
+    lowered = head.lower()
+    start = lowered.find(mark)
+    while start >= 0:
+        end = head.index(b"\r\n", start + 2)
+        if head[start + len(mark) : end].strip(b" \t") == value:
+            return head[:start] + replacement + head[end:]
+        start = lowered.find(mark, end)
+    return head
 
 
 def cut_fields(head: bytes, fields: Headers) -> bytes:

@@ -251,7 +251,9 @@ class RequestReader:
             at = fields.tail.find(line)
             if at >= 0:  # spelt as browsers spell it
                 tail = fields.tail[:at] + fields.tail[at + len(line) - 2 :]
-                others = RequestFields([f for f in fields.headers if f[0] != b"cookie"], tail, fields.minor_version)
+                others = RequestFields(
+                    [f for f in fields.headers if f[0] != b"cookie"], tail, fields.minor_version
+                )
                 others.host = fields.host
                 others.is_keep_alive = fields.is_keep_alive
                 others.cuts = fields.cuts
@@ -408,6 +410,10 @@ def _read_connection(block: RequestFields, values: list[bytes], upgrade: bytes) 
     for option in options:
         if option not in HOP_BY_HOP and option not in _CONNECTION_ONLY:
             block.cuts += [field for field in block.headers if field[0] == option]
+            # What is cut does not count either: limpet's own takes its place.
+            block.forwarded = [field for field in block.forwarded if field[0] != option]
+            if option == b"x-request-id":
+                block.request_id = b""
 
 
 def _origin_form(method: bytes, path: bytes, host: bytes) -> bytes:
