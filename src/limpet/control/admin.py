@@ -162,7 +162,7 @@ class _Api:
 
     async def explain(self, request: Request) -> JSONResponse:
         request_id = request.path_params["request_id"]
-        found = self._balancer.proxy.recent.find(request_id)
+        found = self._balancer.proxy.explain(request_id)
         if found is None:
             raise AdminError(404, f"no recent request has the id {request_id!r}")
         return JSONResponse(found)

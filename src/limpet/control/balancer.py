@@ -113,6 +113,7 @@ class Balancer:
                 self.proxy.close(self.bound.pop(listener))
             self.state.apply(settings, self._sealing(keys), targets, listeners, forwarding)
             if not is_same_log:
+                self.proxy.settle()
                 old, self.proxy.access_log = self.proxy.access_log, log
                 if old is not None:
                     old.close()

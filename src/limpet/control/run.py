@@ -171,6 +171,7 @@ def _reopen(balancer: Balancer) -> None:
     log = balancer.proxy.access_log
     if log is not None:
         try:
+            balancer.proxy.settle()
             log.reopen()
         except OSError as error:
             sys.stderr.write(f"limpet: the access log cannot be reopened: {error}\n")

@@ -193,6 +193,7 @@ class Exchange:
             client.deadline_s = now_s + decision.group.limits.response_timeout_s
         else:
             client.deadline_s = now_s + client.limits.body_timeout_s
+        if client.is_paused:  # even if the body is complete: to see it if the client goes away
             client.resume()
         connection.transport.write(head)
 
@@ -505,9 +506,9 @@ class Exchange:
             self._leave_slot(pool)
         if decision is not None and decision.finding.visit is not None:
             finish(decision, Now(self.wall_s, now_s))
-        client.proxy.record(self)
         if not was_tunnel:
             client.on_exchange_end(self, is_cut=is_cut)
+        client.proxy.record(self)
 
     def _leave_queue_unserved(self) -> None:
         if self.decision is not None and self.decision.target is not None:

@@ -24,13 +24,15 @@ class RecentExchanges:
     def __init__(self, size: int = 1000) -> None:
         self._exchanges: deque[Exchange] = deque(maxlen=size)
 
-    def add(self, exchange: Exchange) -> None:
-        """Remember a finished exchange without its head, which may be large and secret."""
-        request = exchange.request
-        request.fields = NO_FIELDS
-        if len(request.path) > _MAX_PATH_BYTES:
-            request.path = request.path[:_MAX_PATH_BYTES]
-        self._exchanges.append(exchange)
+    def add(self, exchanges: list[Exchange]) -> None:
+        """Remember finished exchanges without their heads, which may be large and secret."""
+        for exchange in exchanges:
+            request = exchange.request
+            request.fields = NO_FIELDS
+            if len(request.path) > _MAX_PATH_BYTES:
+                request.path = request.path[:_MAX_PATH_BYTES]
+            del exchange.client  # its connection may be closed, and need not be remembered
+        self._exchanges.extend(exchanges)
 
     def find(self, request_id: str) -> dict[str, object] | None:
         """Return what was decided for a request and why, as JSON-able values; the latest if several."""
@@ -51,21 +53,24 @@ def explain(exchange: Exchange) -> dict[str, object]:
         facts["is_failing_open"] = decision.group.is_failing_open
         facts["is_lent"] = decision.is_lent
         facts["pinned_to"] = decision.finding.target_id
-        facts["candidates"] = _candidates(decision)
+        facts["candidates"] = _candidates(exchange, decision)
         ticket = decision.finding.ticket
         facts["ticket"] = _ticket(ticket) if ticket is not None else None
     return facts
 
 
-def _candidates(decision: Decision) -> list[dict[str, object]]:
+def _candidates(exchange: Exchange, decision: Decision) -> list[dict[str, object]]:
     # Targets the policy saw, then those it did not get to see.
     seen = {candidate.target_id: candidate for candidate in decision.candidates}
+    failed = {attempt.target_id: attempt.error.label for attempt in exchange.attempts}
     rows: list[dict[str, object]] = []
     for state in decision.group.by_id.values():
         candidate = seen.get(state.id)
         is_chosen = decision.target is state
         if is_chosen:
             verdict = f"chosen: {decision.reason}"
+        elif state.id in failed:
+            verdict = f"tried before: {failed[state.id]}"
         elif candidate is not None:
             verdict = f"{decision.group.policy.name} preferred another"
         elif not decision.candidates and decision.target is not None:

@@ -173,6 +173,7 @@ class TargetConnection(asyncio.Protocol):
             b"%bX-Request-Id: %b\r\n\r\n%b" % (response.edited, exchange.request_id, data[end:])
         )
         exchange.first_byte_s = exchange.ended_s = self.idle_since_s = time.monotonic()
+        exchange.has_response = True
         exchange.status = response.status
         exchange.bytes_out = response.body_length
         exchange.phase = DONE
@@ -181,8 +182,8 @@ class TargetConnection(asyncio.Protocol):
         target.in_flight -= 1
         target.failures = 0
         pool.idle.append(self)
-        client.proxy.record(exchange)
         client.end_known(exchange)
+        client.proxy.record(exchange)
         return True
 
     # reading

@@ -53,7 +53,7 @@ def test_when_the_delay_is_over_what_is_left_gets_a_502(play):
         assert status == 502
         log = (ground.tmp_path / "access.log").read_text()
         await ground.until(lambda: "A" not in ground.balancer.state.groups["web"].targets)
-        ground.balancer.proxy.access_log.flush()
+        ground.balancer.proxy.settle()
         log = (ground.tmp_path / "access.log").read_text()
         assert " deregistered\n" in log
 
