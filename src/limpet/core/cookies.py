@@ -8,8 +8,9 @@ successor draft-ietf-httpbis-rfc6265bis, whose section numbers are given.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
+
+from limpet.core.cookie_date import parse_cookie_date
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -82,12 +83,9 @@ def find_values(cookie: bytes, name: bytes) -> list[bytes]:
 
 def remove(cookie: bytes, names: Collection[bytes]) -> bytes:
     """Return a Cookie header without the cookies of some names; all others unchanged."""
-    if not any([name in cookie for name in names]):
+    if not any(name in cookie for name in names):
         return cookie
-    kept = []
-    for pair in cookie.split(b";"):
-        if pair.partition(b"=")[0].strip(b" \t") not in names:
-            kept.append(pair)
+    kept = [pair for pair in cookie.split(b";") if pair.partition(b"=")[0].strip(b" \t") not in names]
     return b";".join(kept).lstrip(b" \t")
 
 
@@ -124,13 +122,8 @@ def _lifetime_s(attributes: dict[bytes, bytes], now_wall_s: float) -> float | No
         digits = max_age.removeprefix(b"-")
         if digits.isdigit():
             return -1.0 if max_age.startswith(b"-") else float(digits[:12])
-    expires = attributes.get(b"expires")
-    if expires is not None:
-        try:
-            return parsedate_to_datetime(expires.decode("latin-1").replace("-", " ")).timestamp() - now_wall_s
-        except (ValueError, TypeError, IndexError, OverflowError):
-            return None
-    return None
+    expires_s = parse_cookie_date(attributes.get(b"expires", b""))
+    return expires_s - now_wall_s if expires_s is not None else None
 
 
 def _unquoted(value: bytes) -> bytes:

@@ -83,8 +83,7 @@ def seal(ticket: Ticket, ring: KeyRing, entropy: Callable[[int], bytes]) -> byte
     assert cipher is not None  # noqa: S101  # a ring holds its newest key
     head = ring.newest_id + _LENGTH.pack(_NONCE_BYTES + len(plain) + 16)
     nonce = entropy(_NONCE_BYTES)
-    raw = head + nonce + cipher.encrypt(nonce, plain, _VERSION + head)
-    return _VERSION + base64.urlsafe_b64encode(raw).rstrip(b"=")
+    return _VERSION + _encode(head + nonce + cipher.encrypt(nonce, plain, _VERSION + head))
 
 
 def open_ticket(value: bytes, ring: KeyRing) -> Ticket | StickyStatus:
@@ -116,11 +115,17 @@ def _decode_1(body: bytes, ring: KeyRing) -> Ticket | StickyStatus:
     cipher = ring.cipher(head[:KEY_ID_BYTES])
     if cipher is None:
         return StickyStatus.UNKNOWN_KEY
+    if _encode(raw) != body:  # base64 has several spellings of the same bytes; one is ours
+        return StickyStatus.TAMPERED
     try:
         plain = cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _VERSION + head)
     except (InvalidTag, ValueError):
         return StickyStatus.TAMPERED
     return _read_plain(plain)
+
+
+def _encode(raw: bytes) -> bytes:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=")
 
 
 def _read_plain(plain: bytes) -> Ticket:
