@@ -17,7 +17,16 @@ from limpet.core.stickiness.settings import Sealing, StickinessSettings
 
 SEALING = Sealing(KeyRing([b"k" * 32]), os.urandom)
 SETTINGS = StickinessSettings(group="web", app_cookie="sid", header=b"x-session", exempt_paths=("/static/*",))
-SHARED = {"__init__", "carrying", "client_key", "contract", "first_visits", "settings", "ticket"}
+SHARED = {
+    "__init__",
+    "carrying",
+    "client_key",
+    "contract",
+    "first_visits",
+    "settings",
+    "ticket",
+    "ticket_cookies",
+}
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -77,3 +86,20 @@ def test_exempt_paths_are_exempt_from_every_kind(kind):
     assert finding.is_settled
     assert finding.status in {StickyStatus.EXEMPT, StickyStatus.OFF}
     assert not kind.bind(asked, finding, "A", ResponseHead(200, []), Now(0, 0)).set_cookies
+
+
+def test_what_was_bound_is_found_and_has_a_key(kind):
+    """A pin without a key could not be placed when its target cannot serve it."""
+    now, headers = Now(1_700_000_000, 0), [(b"x-session", b"one")]
+    first = RequestHead(b"GET", b"/", FieldBlock(headers), "10.0.0.1")
+    answer = ResponseHead(200, [(b"set-cookie", b"sid=1"), (b"cache-control", b"private")])
+    finding = kind.find(first, {}, now)
+    if finding.is_settled:
+        assert kind.kind == "off"
+        return
+    set_cookies = kind.bind(first, finding, "A", answer, now).set_cookies
+    cookie = b"; ".join([b"sid=1", *(value.split(b";")[0] for value in set_cookies)])
+    again = kind.find(RequestHead(b"GET", b"/", FieldBlock(headers, cookie=cookie), "10.0.0.1"), {}, now)
+    assert (again.status, again.target_id) == (StickyStatus.FOUND, "A")
+    assert again.session_key is not None
+    assert all(value.split(b"=")[0] in kind.own_cookies for value in set_cookies)

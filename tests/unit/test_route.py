@@ -76,7 +76,7 @@ def visit(web, cookie=b"", now=NOW, **client):
     return decision, left
 
 
-H, U, D, M, I = Health.HEALTHY, Health.UNHEALTHY, Health.DRAINING, Health.MAINTENANCE, Health.INITIAL
+H, U, D, M = Health.HEALTHY, Health.UNHEALTHY, Health.DRAINING, Health.MAINTENANCE
 
 
 def test_new_sessions_take_turns_and_then_stay():
@@ -137,14 +137,42 @@ def test_unavailable_answers_503_and_nothing_else():
     assert visit(publish(web, A=H), cookie)[0].target.id == "A"
 
 
-def test_a_lent_session_returns():
-    web = group([H, H], after_recovery=AfterRecovery.TEMPORARY)
+def test_a_lent_session_stays_where_it_is_lent_to_and_returns():
+    """A login on the lending target must be found by the next request, on any balancer."""
+    one, two = (group([H] * 5, after_recovery=AfterRecovery.TEMPORARY) for _ in range(2))
+    cookies = [visit(one, client=str(number))[1] for number in range(10)]
+    one, two = publish(one, A=U), publish(two, A=U)
+    for cookie in (cookies[0], cookies[5]):  # round robin: both live on A
+        lent = [visit(web, cookie)[0] for web in (one, two, one, two)]
+        assert len({decision.target.id for decision in lent}) == 1
+        assert {(decision.is_lent, decision.reason) for decision in lent} == {(True, "lent until A is back")}
+        assert visit(publish(one, A=H), cookie)[0].target.id == "A"
+        publish(one, A=U)
+
+
+def test_a_lent_session_does_not_expire_while_it_is_used():
+    web = group([H] * 3, after_recovery=AfterRecovery.TEMPORARY, duration_s=100)
     _, cookie = visit(web)
     web = publish(web, A=U)
-    decision, left = visit(web, cookie)
-    assert (decision.target.id, decision.is_lent) == ("B", True)
-    assert left == cookie
-    assert visit(publish(web, A=H), left)[0].target.id == "A"
+    for age_s in range(30, 600, 30):
+        decision, cookie = visit(web, cookie, Now(NOW.wall_s + age_s, age_s))
+        assert (decision.status, decision.is_lent) == (StickyStatus.TARGET_UNAVAILABLE, True)
+    assert visit(publish(web, A=H), cookie, Now(NOW.wall_s + 600, 600))[0].target.id == "A"
+
+
+@pytest.mark.parametrize("is_draining", [True, False])
+def test_a_session_is_not_lent_by_a_target_that_will_not_come_back(is_draining):
+    web = group([H] * 3, after_recovery=AfterRecovery.TEMPORARY)
+    _, cookie = visit(web)
+    if is_draining:
+        web = publish(web, A=D)
+    else:
+        left = {name: state for name, state in web.by_id.items() if name != "A"}
+        web = replace(web, by_id=left, available=tuple(left.values()))
+    decision, moved = visit(web, cookie)
+    assert not decision.is_lent
+    again, _ = visit(web, moved)
+    assert (again.status, again.target) == (StickyStatus.BOUND, decision.target)
 
 
 def test_weight_0_keeps_sessions_and_gets_no_new_one():
@@ -157,7 +185,7 @@ def test_weight_0_keeps_sessions_and_gets_no_new_one():
 
 
 def test_nobody_healthy_fails_open():
-    web = publish(group([H, H]), A=U, B=I)
+    web = publish(group([H, H]), A=U, B=Health.INITIAL)
     assert web.is_failing_open
     assert {visit(web, client=str(i))[0].target.id for i in range(4)} == {"A", "B"}
 
@@ -231,6 +259,61 @@ def test_sessions_are_counted_where_they_are():
     assert web.sessions.counts(0) == {"B": 4}
 
 
+# a session without its target
+
+
+def parallel(web, count=8, **client):
+    """Route requests at the same time; return them and their decisions."""
+    asked = [request(**client) for _ in range(count)]
+    return asked, [route(web, one, NOW, RNG) for one in asked]
+
+
+def ticket_of(decision, asked):
+    (value,) = bind_response(decision, asked, OK, NOW).set_cookies
+    return value.split(b";")[0]
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_parallel_requests_of_a_session_that_moves_meet(policy):
+    """Else their answers would pin it to several targets, and the last would undo a login."""
+    webs = [replace(group([H] * 5), policy=POLICIES[policy](PolicySettings())) for _ in range(2)]
+    _, cookie = visit(webs[0])
+    home = webs[0].stickiness.find(request(cookie), {}, NOW).target_id
+    homes = {
+        decision.target.id
+        for web in webs
+        for decision in parallel(publish(web, **{home: U}), cookie=cookie)[1]
+    }
+    assert len(homes) == 1
+    assert home not in homes
+
+
+def test_a_session_that_moves_is_placed_by_weight_and_charged():
+    web = group([H] * 4, weights=[1, 1, 2, 0])
+    cookies = [
+        visit(replace(web, available=(web.by_id["A"],)), client=str(number))[1] for number in range(400)
+    ]
+    down = publish(web, A=U)
+    homes = [visit(down, cookie)[0].target.id for cookie in cookies]
+    assert set(homes) == {"B", "C"}
+    assert 1.5 < homes.count("C") / homes.count("B") < 2.7
+
+
+def test_no_target_for_a_session_that_moves():
+    web = group([H, H])
+    _, cookie = visit(web)
+    decision, left = visit(publish(web, A=M, B=M), cookie)
+    assert (decision.target, decision.error) == (None, ErrorKind.NO_TARGET)
+    assert (decision.status, left) == (StickyStatus.TARGET_UNAVAILABLE, cookie)
+
+
+def test_new_clients_are_not_placed_on_backups():
+    web = group([H] * 3, kind="source_ip")
+    web.by_id["C"].target = replace(web.by_id["C"].target, is_backup=True)
+    web = publish(web)
+    assert {visit(web, client=f"10.0.{number}.1")[0].target.id for number in range(60)} == {"A", "B"}
+
+
 # parallel first requests
 
 
@@ -275,6 +358,45 @@ def test_a_visit_follows_its_first_request_to_another_target():
     again = reroute(first, web, asked, {first.target.id}, NOW, RNG)
     assert again.target is not first.target
     assert route(web, request(), NOW, RNG).target is again.target
+
+
+def test_parallel_first_requests_meet_again_when_their_target_refuses_them():
+    web = group([H] * 5)
+    asked, decisions = parallel(web)
+    again = [reroute(one, web, ask, {"A"}, NOW, RNG) for ask, one in zip(asked, decisions, strict=True)]
+    assert len({decision.target.id for decision in again}) == 1
+    assert again[0].target.id != "A"
+    assert route(web, request(), NOW, RNG).target is not web.by_id["A"]
+
+
+@pytest.mark.parametrize("after", [U, M, D])
+def test_parallel_first_requests_meet_again_when_their_target_stops_in_between(after):
+    """Late answers of the old target arrive after a login on the new one: still in."""
+    web = group([H] * 5)
+    asked, early = parallel(web, 4)
+    web = publish(web, **{early[0].target.id: after})
+    more, late = parallel(web, 4)
+    (home,) = {decision.target.id for decision in late}
+    assert home != early[0].target.id
+    for decision, one in zip(early + late, asked + more, strict=True):
+        assert visit(web, ticket_of(decision, one))[0].target.id == home
+
+
+def test_subresources_do_not_use_up_a_visit():
+    web = group([H] * 5)
+    browser = {"agent": b"Mozilla/5.0"}
+    for _ in range(20):
+        route(web, request(headers=[(b"sec-fetch-dest", b"script")], **browser), NOW, RNG)
+    _, fetches = parallel(web, 8, headers=[(b"sec-fetch-dest", b"empty")], **browser)
+    assert len({decision.target.id for decision in fetches}) == 1
+
+
+@pytest.mark.parametrize("kind", ["off", "lb_cookie"])
+def test_requests_that_need_no_pin_start_no_visit(kind):
+    web = group([H] * 3, kind=kind, exempt_paths=("/",))
+    _, decisions = parallel(web, 6)
+    assert [decision.target.id for decision in decisions] == list("ABCABC")
+    assert all(decision.finding.visit is None for decision in decisions)
 
 
 ORDERS = list(itertools.permutations(range(8)))

@@ -4,13 +4,21 @@ Theory of operation. A request passes one narrowing pipeline: the pin it brings 
 available targets, the policy's pick. `route` returns a `Decision` and does nothing else; the
 data plane forwards the request, and asks `bind_response` what the answer has to carry. A
 failed attempt that may be repeated asks `reroute` for another target.
+
+Only the policy places new sessions. A session that is known by a key (its ticket's id, its
+client's hash) and has no target that serves it is *placed* by the rendezvous hash of that key.
+For its browser sends several requests at a time: chosen one by one they would go to different
+targets, each answer would pin it to another, and the last to arrive would undo a login that was
+made in between. Placed by their key they meet, on every balancer and without a shared table,
+and so do the requests of a session that is only lent.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
+from limpet.core.balancing.rendezvous import score
 from limpet.core.stickiness.contract import (
     NOTHING_TO_BIND,
     AfterRecovery,
@@ -34,8 +42,6 @@ if TYPE_CHECKING:
 
 #: The request went where its pin says.
 _BOUND = frozenset({StickyStatus.BOUND, StickyStatus.SEVERAL})
-#: Statuses of requests that need no pin, so they start no first visit.
-_PINLESS = frozenset({StickyStatus.OFF, StickyStatus.EXEMPT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +63,9 @@ class Decision:
         target: the chosen target; None together with `error`.
         status: what became of the request's stickiness.
         finding: what the request said of its stickiness.
-        reason: why this target: "sticky", "joined", the policy's verdict or a re-pin's cause.
+        reason: why this target: "sticky", "joined ...", "placed by its key", or the policy's name.
         error: why there is no target.
-        is_lent: the session keeps its pin to another target, so nothing is bound.
+        is_lent: the session keeps its pin, to a target that cannot serve it now.
         candidates: what the policy chose from; empty when no policy was asked.
     """
 
@@ -90,16 +96,18 @@ def route(group: TargetGroup, request: RequestHead, now: Now, rng: Random) -> De
     finding = group.stickiness.find(request, group.by_id, now)
     target_id = finding.target_id
     if target_id is not None:
-        return _keep_pin(group, request, finding, target_id, now, rng)
-    status = finding.status
-    if status not in _PINLESS and group.stickiness.first_visits is not None:
-        finding.visit = group.stickiness.first_visits.enter(request, now)
-        joined = _joined_target(group, finding.visit)
-        if joined is not None:
-            group.policy.charge(joined)
-            reason = f"joined a first visit ({status})"
-            return Decision(group, joined, StickyStatus.JOINED, finding, reason)
-    return _pick(group, request, finding, status, group.available, now, rng)
+        return _keep_pin(group, finding, target_id, now)
+    if finding.session_key is not None:
+        return _place(group, finding, finding.status, finding.session_key, group.available, now)
+    first_visits = group.stickiness.first_visits
+    if finding.is_settled or first_visits is None:
+        return _pick(group, request, finding, group.available, now, rng)
+    visit = finding.visit = first_visits.enter(request, now)
+    if visit.target_id is None:
+        decision = _pick(group, request, finding, group.available, now, rng)
+        visit.target_id = decision.target.id if decision.target is not None else None
+        return decision
+    return _join(group, finding, visit, finding.status, group.available, now)
 
 
 def reroute(
@@ -126,19 +134,25 @@ def reroute(
         if group.stickiness.on_unavailable is OnUnavailable.UNAVAILABLE:
             return None
         status = StickyStatus.TARGET_UNAVAILABLE
-        finding = replace(finding, is_settled=False)
+        finding = _unsettled(group, finding, status)
     targets = tuple(target for target in group.available if target.id not in tried)
     if not targets:
         return None
-    return _pick(group, request, finding, status, targets, now, rng)
+    if finding.session_key is not None:
+        return _place(group, finding, status, finding.session_key, targets, now)
+    if finding.visit is not None:
+        return _join(group, finding, finding.visit, status, targets, now, tried)
+    return _pick(group, request, finding, targets, now, rng)
 
 
 def bind_response(decision: Decision, request: RequestHead, response: ResponseHead, now: Now) -> Binding:
     """Say what the response has to carry so that the session stays where it was sent."""
-    finding = decision.finding
-    if finding.is_settled or decision.is_lent or decision.target is None:
+    finding, target = decision.finding, decision.target
+    if finding.is_settled or target is None:
         return NOTHING_TO_BIND
-    return decision.group.stickiness.bind(request, finding, decision.target.id, response, now)
+    # A lent session stays pinned to its own target; it goes on, so its pin must not expire.
+    home = finding.target_id if decision.is_lent and finding.target_id is not None else target.id
+    return decision.group.stickiness.bind(request, finding, home, response, now)
 
 
 def finish(decision: Decision, now: Now) -> None:
@@ -149,12 +163,10 @@ def finish(decision: Decision, now: Now) -> None:
         first_visits.leave(visit, now)
 
 
-def _keep_pin(
-    group: TargetGroup, request: RequestHead, finding: Finding, target_id: str, now: Now, rng: Random
-) -> Decision:
+def _keep_pin(group: TargetGroup, finding: Finding, target_id: str, now: Now) -> Decision:
     pinned = group.by_id.get(target_id)
     if pinned is None or not pinned.takes_sticky:
-        return _redistribute(group, request, finding, pinned, now, rng)
+        return _redistribute(group, finding, pinned, now)
     group.policy.charge(pinned)
     if finding.session_key is not None:
         group.sessions.touch(finding.session_key, target_id, now.mono_s)
@@ -166,55 +178,89 @@ def _keep_pin(
     return decision
 
 
-def _redistribute(
-    group: TargetGroup,
-    request: RequestHead,
-    finding: Finding,
-    pinned: TargetState | None,
-    now: Now,
-    rng: Random,
-) -> Decision:
+def _redistribute(group: TargetGroup, finding: Finding, pinned: TargetState | None, now: Now) -> Decision:
     status = _why_unusable(pinned)
     if group.stickiness.on_unavailable is OnUnavailable.UNAVAILABLE:
         error = ErrorKind.STICKY_TARGET_UNAVAILABLE
         return Decision(group, None, status, finding, f"{status}, policy 'unavailable'", error)
-    # A pin that needed no refresh now needs another target.
-    unsettled = replace(finding, is_settled=False, decision=None)
-    return _pick(group, request, unsettled, status, group.available, now, rng)
+    key = cast("bytes", finding.session_key)  # every pin has one
+    return _place(group, _unsettled(group, finding, status), status, key, group.available, now)
+
+
+def _place(
+    group: TargetGroup,
+    finding: Finding,
+    status: StickyStatus,
+    key: bytes,
+    targets: tuple[TargetState, ...],
+    now: Now,
+) -> Decision:
+    # Full targets are not left out: which are full changes from request to request.
+    if not targets:
+        return _no_target(group, finding, status)
+    target = max(targets, key=lambda state: score(key, state.id, state.weight))
+    group.policy.charge(target)
+    if finding.session_key is not None:
+        group.sessions.touch(finding.session_key, target.id, now.mono_s)
+    if finding.visit is not None:
+        finding.visit.target_id = target.id
+    is_lent = _is_lent(group, status)
+    reason = f"lent until {finding.target_id} is back" if is_lent else "placed by its key"
+    return Decision(group, target, status, finding, reason, is_lent=is_lent)
+
+
+def _join(
+    group: TargetGroup,
+    finding: Finding,
+    visit: Visit,
+    status: StickyStatus,
+    targets: tuple[TargetState, ...],
+    now: Now,
+    tried: Collection[str] = (),
+) -> Decision:
+    joined = group.by_id.get(visit.target_id) if visit.target_id is not None else None
+    if joined is None or not joined.takes_sticky or joined.id in tried:
+        return _place(group, finding, status, visit.ticket_id, targets, now)
+    group.policy.charge(joined)
+    reason = f"joined a first visit ({finding.status})"
+    return Decision(group, joined, StickyStatus.JOINED, finding, reason)
 
 
 def _pick(
     group: TargetGroup,
     request: RequestHead,
     finding: Finding,
-    status: StickyStatus,
     available: tuple[TargetState, ...],
     now: Now,
     rng: Random,
 ) -> Decision:
     if not available:
-        return Decision(group, None, status, finding, "no target is available", ErrorKind.NO_TARGET)
+        return _no_target(group, finding, finding.status)
     targets = _with_room(available, group.limits.max_in_flight)
     target = group.policy.pick(targets, request, now, rng)
-    if finding.visit is not None:
-        finding.visit.target_id = target.id
-    if finding.session_key is not None:
-        group.sessions.touch(finding.session_key, target.id, now.mono_s)
-    is_lent = finding.target_id is not None and group.stickiness.after_recovery is AfterRecovery.TEMPORARY
     return Decision(
         group,
         target,
-        status,
+        finding.status,
         finding,
         group.policy.name,
-        is_lent=is_lent,
         candidates=tuple([Candidate(t.id, t.health, t.weight, t.in_flight) for t in targets]),
     )
 
 
-def _joined_target(group: TargetGroup, visit: Visit) -> TargetState | None:
-    target = group.by_id.get(visit.target_id) if visit.target_id is not None else None
-    return target if target is not None and target.takes_sticky else None
+def _no_target(group: TargetGroup, finding: Finding, status: StickyStatus) -> Decision:
+    return Decision(group, None, status, finding, "no target is available", ErrorKind.NO_TARGET)
+
+
+def _unsettled(group: TargetGroup, finding: Finding, status: StickyStatus) -> Finding:
+    # A pin that needed no refresh now needs another target, unless the session is only lent.
+    return finding if _is_lent(group, status) else finding.unsettled()
+
+
+def _is_lent(group: TargetGroup, status: StickyStatus) -> bool:
+    # A target that is gone, or on its way out, will not come back for its sessions.
+    is_temporary = group.stickiness.after_recovery is AfterRecovery.TEMPORARY
+    return is_temporary and status is StickyStatus.TARGET_UNAVAILABLE
 
 
 def _with_room(available: tuple[TargetState, ...], max_in_flight: int) -> tuple[TargetState, ...]:

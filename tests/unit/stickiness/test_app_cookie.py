@@ -7,7 +7,7 @@ import pytest
 from limpet.core.clock import Now
 from limpet.core.key_ring import KeyRing
 from limpet.core.request import FieldBlock, RequestHead, ResponseHead
-from limpet.core.stickiness.app_cookie import AppCookie
+from limpet.core.stickiness.app_cookie import MAX_LIFETIME_S, AppCookie
 from limpet.core.stickiness.contract import StickyStatus
 from limpet.core.stickiness.settings import Sealing, StickinessSettings
 
@@ -20,8 +20,8 @@ def kind(**settings):
     return AppCookie(StickinessSettings(**values), SEALING)
 
 
-def request(cookie=b"", path=b"/"):
-    return RequestHead(b"GET", path, FieldBlock([], cookie=cookie), "10.0.0.1")
+def request(cookie=b"", path=b"/", headers=()):
+    return RequestHead(b"GET", path, FieldBlock(list(headers), cookie=cookie), "10.0.0.1")
 
 
 def at(age_s):
@@ -46,7 +46,7 @@ def test_it_starts_when_a_target_sets_the_cookie():
     assert bind(app_cookie, b"", b"other=1") == []
     (pin,) = bind(app_cookie, b"", b"other=1", b"sid=x; Path=/; HttpOnly")
     assert pin.startswith(b"limpet-app=1.")
-    assert pin.endswith(b"; Path=/; HttpOnly; SameSite=Lax")
+    assert pin.endswith(b"; Path=/; HttpOnly")
     found = app_cookie.find(request(b"sid=x; " + pin_of(pin)), {}, at(5))
     assert (found.status, found.target_id) == (StickyStatus.FOUND, "A")
 
@@ -68,13 +68,15 @@ def test_a_new_value_changes_nothing():
 @pytest.mark.parametrize(
     ("set_cookie", "tail", "lives_s"),
     [
-        (b"sid=x; Max-Age=60", b"; Max-Age=60; Path=/; HttpOnly; SameSite=Lax", 60),
+        (b"sid=x; Max-Age=60", b"; Max-Age=60; Path=/; HttpOnly", 60),
         (
             b"sid=x; Expires=Tue, 14 Nov 2023 22:14:20 GMT",
-            b"; Max-Age=60; Path=/; HttpOnly; SameSite=Lax",
+            b"; Max-Age=60; Path=/; HttpOnly",
             60,
         ),
-        (b"sid=x", b"; Path=/; HttpOnly; SameSite=Lax", None),
+        (b"sid=x", b"; Path=/; HttpOnly", None),  # without SameSite, as browsers take it
+        (b"sid=x; samesite=lax", b"; Path=/; HttpOnly; SameSite=lax", None),
+        (b"sid=x; Secure; SameSite=None; Partitioned", b"; SameSite=None; Secure; Partitioned", None),
         (
             b"sid=x; Domain=shop.example; SameSite=None; Secure; Path=/app",
             b"; Path=/; HttpOnly; Domain=shop.example; SameSite=None; Secure",
@@ -125,7 +127,7 @@ def test_a_moved_session_keeps_what_is_left_of_its_life():
     app_cookie = kind()
     (pin,) = bind(app_cookie, b"", b"sid=x; Max-Age=60; Domain=shop.example")
     (moved,) = bind(app_cookie, b"sid=x; " + pin_of(pin), target="B", age_s=20)
-    assert b"; Max-Age=40; Path=/; HttpOnly; Domain=shop.example; SameSite=Lax" in moved
+    assert b"; Max-Age=40; Path=/; HttpOnly; Domain=shop.example" in moved
     found = app_cookie.find(request(b"sid=x; " + pin_of(moved)), {}, at(21))
     assert found.target_id == "B"
 
@@ -163,3 +165,59 @@ def test_several_pins_and_pins_of_another_group():
         kind(group="api").find(request(b"sid=x; " + pin_of(pin)), {}, at(0)).status
         is StickyStatus.OTHER_GROUP
     )
+
+
+@pytest.mark.parametrize(
+    "for_ever", [b"Max-Age=9999999999", b"Max-Age=" + b"9" * 40, b"Expires=Fri, 31 Dec 9999 23:59:59 GMT"]
+)
+def test_a_cookie_for_ever_is_followed_as_long_as_browsers_keep_it(for_ever):
+    app_cookie = kind()
+    (pin,) = bind(app_cookie, b"", b"sid=x; " + for_ever)
+    assert b"; Max-Age=%d" % MAX_LIFETIME_S in pin
+    cookies = b"sid=x; " + pin_of(pin)
+    assert app_cookie.find(request(cookies), {}, at(MAX_LIFETIME_S - 1)).status is StickyStatus.FOUND
+    assert app_cookie.find(request(cookies), {}, at(MAX_LIFETIME_S)).status is StickyStatus.EXPIRED
+
+
+def test_a_configured_duration_slides():
+    """An app may set its cookie once, at the login, and see its user every minute after that."""
+    app_cookie = kind(duration_s=100)
+    (pin,) = bind(app_cookie, b"", b"sid=x")
+    sent = 0
+    for age_s in range(5, 500, 5):
+        cookies = b"sid=x; " + pin_of(pin)
+        assert app_cookie.find(request(cookies), {}, at(age_s)).status is StickyStatus.FOUND
+        for renewed in bind(app_cookie, cookies, age_s=age_s):
+            pin, sent = renewed, sent + 1
+    assert 40 <= sent <= 50  # once in a tenth of the duration
+
+
+def made_private(app_cookie, cookie, *headers, age_s=0, target="A", asked=()):
+    """Return whether a pin was set, and whether the response was made private for it."""
+    sent = request(cookie, headers=asked)
+    finding = app_cookie.find(sent, {}, at(age_s))
+    binding = app_cookie.bind(sent, finding, target, ResponseHead(200, list(headers)), at(age_s))
+    return bool(binding.set_cookies), binding.make_private
+
+
+def test_a_login_is_always_followed_and_never_shared_by_a_cache():
+    login = (b"set-cookie", b"sid=x")
+    for header in ((b"cache-control", b"public"), (b"cache-control", b"max-age=60"), (b"vary", b"cookie")):
+        assert made_private(kind(), b"", login, header) == (True, True)
+    assert made_private(kind(), b"", login, (b"cache-control", b"no-store")) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("header", "asked", "expected"),
+    [
+        ((b"cache-control", b"max-age=60"), [], (False, False)),
+        ((b"vary", b"cookie"), [], (True, True)),
+        ((b"cache-control", b"private"), [], (True, False)),
+        ((b"cache-control", b"private"), [(b"sec-fetch-dest", b"image")], (False, False)),
+    ],
+)
+def test_a_moved_pin_is_sent_where_a_ticket_may_be(header, asked, expected):
+    app_cookie = kind()
+    (pin,) = bind(app_cookie, b"", b"sid=x")
+    cookies = b"sid=x; " + pin_of(pin)
+    assert made_private(app_cookie, cookies, header, target="B", asked=asked) == expected

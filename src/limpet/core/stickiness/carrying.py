@@ -10,12 +10,15 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from limpet.core.cookie_date import parse_cookie_date
+
 if TYPE_CHECKING:
     from limpet.core.request import RequestHead, ResponseHead
 
 #: Destinations of requests that make or change a page's state. All others are loaded by a page
 #: as a part of it. Source: https://fetch.spec.whatwg.org/#concept-request-destination
 _PAGE_DESTINATIONS = frozenset({b"document", b"iframe", b"frame", b"fencedframe", b"empty", b"websocket"})
+_LIFETIMES = frozenset({b"max-age", b"s-maxage"})
 
 
 class Carrying(Enum):
@@ -32,29 +35,40 @@ def is_subresource(request: RequestHead) -> bool:
     return destination is not None and destination not in _PAGE_DESTINATIONS
 
 
-def may_carry(request: RequestHead, response: ResponseHead) -> Carrying:
+def may_carry(request: RequestHead, response: ResponseHead, now_wall_s: float) -> Carrying:
     """Judge by what a shared cache may do with the response.
 
-    Source: RFC 9111 sections 3 (storing) and 4.2.2 (heuristic freshness).
+    Source: RFC 9111 sections 3 (storing), 4.2.1 (`s-maxage` and `max-age` before Expires),
+    4.2.2 (heuristic freshness) and 3.2 (a 304's fields replace those of what is stored).
     """
     if request.method not in {b"GET", b"HEAD"}:
         return Carrying.YES  # stored only on request, and then for this URL's own GET
     directives = _directives(response)
-    if directives & {b"private", b"no-store"}:
+    if not directives.keys().isdisjoint({b"private", b"no-store"}):
         return Carrying.YES
-    if directives & {b"public", b"s-maxage", b"max-age"}:
+    if response.status == 304:
         return Carrying.NO
-    if response.header(b"expires") is not None and b"no-cache" not in directives:
-        return Carrying.NO if response.header(b"expires") not in {b"0", b"-1"} else Carrying.IF_PRIVATE
+    if b"no-cache" in directives:
+        return Carrying.IF_PRIVATE
+    if b"public" in directives or _is_fresh(directives, response, now_wall_s):
+        return Carrying.NO
     return Carrying.IF_PRIVATE
 
 
-def _directives(response: ResponseHead) -> set[bytes]:
-    # Names only; `max-age=0` asks for revalidation and is no licence to reuse.
-    names = set()
+def _is_fresh(directives: dict[bytes, bytes], response: ResponseHead, now_wall_s: float) -> bool:
+    lifetimes = [directives[name] for name in _LIFETIMES & directives.keys()]
+    if lifetimes:
+        return any(lifetime.strip(b'"') != b"0" for lifetime in lifetimes)
+    expires_s = parse_cookie_date(response.header(b"expires") or b"")  # reads every HTTP date
+    return expires_s is not None and expires_s > now_wall_s
+
+
+def _directives(response: ResponseHead) -> dict[bytes, bytes]:
+    directives = {}
     for value in response.values(b"cache-control"):
         for part in value.lower().split(b","):
-            name, _, argument = part.strip(b" \t").partition(b"=")
-            if argument.strip(b'"') != b"0":
-                names.add(name)
-    return names
+            name, has_argument, argument = part.strip(b" \t").partition(b"=")
+            # `private="x"` and `no-cache="x"` speak of one field only: the response may be stored.
+            if not has_argument or name in _LIFETIMES:
+                directives[name] = argument
+    return directives

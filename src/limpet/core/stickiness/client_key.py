@@ -2,7 +2,8 @@
 
 A key that was seen before goes where it went, so that adding targets moves nobody; the table of
 keys is bounded and forgets keys that were idle for the duration. A key that is not in the table
-is placed by rendezvous hashing, so that two balancers, and one that was restarted, agree.
+is placed by `route`, by rendezvous hashing, so that two balancers, and one that was restarted,
+agree; its first response enters it.
 
 A session's header may be the server's idea (`Mcp-Session-Id`): then the client's first request
 has none, the policy chooses its target, and the response teaches the table.
@@ -16,7 +17,6 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from limpet.core.balancing.rendezvous import score
 from limpet.core.stickiness.contract import NOTHING_TO_BIND, Binding, Finding, StickyStatus
 from limpet.core.stickiness.settings import ExemptPaths
 
@@ -33,7 +33,7 @@ MAX_KEYS = 100_000
 
 
 class _ClientKey:
-    """What both kinds share: the table and the placing."""
+    """What both kinds share: the table."""
 
     own_cookies: frozenset[bytes] = frozenset()
     first_visits = None
@@ -44,21 +44,21 @@ class _ClientKey:
         self.after_recovery = settings.after_recovery
         self._duration_s = settings.duration_s
         self._exempt = ExemptPaths(settings.exempt_paths)
-        self._targets: OrderedDict[bytes, tuple[str, float]] = OrderedDict()  # by their last request
+        # In the order of their last request.
+        self._targets: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
 
-    def _find(self, value: bytes | None, targets: Mapping[str, TargetState], now: Now) -> Finding:
-        if value is None:
-            return Finding(StickyStatus.ABSENT)
-        key = blake2b(value, digest_size=16, person=b"limpet client").digest()
+    def _find(self, key: bytes, now: Now) -> Finding:
         known = self._targets.get(key)
-        if known is not None and (not self._duration_s or now.mono_s - known[1] < self._duration_s):
-            self._learn(key, known[0], now.mono_s)
-            return Finding(StickyStatus.FOUND, known[0], session_key=key)
-        able = [state for state in targets.values() if state.takes_sticky and state.weight > 0]
-        if not able:
+        if known is None or (self._duration_s and now.mono_s - known[1] >= self._duration_s):
             return Finding(StickyStatus.ABSENT, session_key=key)
-        placed = max(able, key=lambda state: score(key, state.id, state.weight))
-        return Finding(StickyStatus.FOUND, placed.id, session_key=key)
+        self._learn(key, known[0], now.mono_s)
+        return Finding(StickyStatus.FOUND, known[0], session_key=key)
+
+    def _follow(self, finding: Finding, target_id: str, mono_s: float) -> None:
+        # A kept pin is in the table already. Writing it again would undo a move that was made
+        # while this response was on its way.
+        if finding.session_key is not None and finding.target_id != target_id:
+            self._learn(finding.session_key, target_id, mono_s)
 
     def _learn(self, key: bytes, target_id: str, mono_s: float) -> None:
         self._targets[key] = (target_id, mono_s)
@@ -74,17 +74,17 @@ class SourceIp(_ClientKey):
 
     def find(self, request: RequestHead, targets: Mapping[str, TargetState], now: Now) -> Finding:
         """Look the client's address up."""
+        del targets
         if request in self._exempt:
             return Finding(StickyStatus.EXEMPT, is_settled=True)
-        return self._find(request.client_ip.encode(), targets, now)
+        return self._find(_hashed(request.client_ip.encode()), now)
 
     def bind(
         self, request: RequestHead, finding: Finding, target_id: str, response: ResponseHead, now: Now
     ) -> Binding:
         """Remember where the client went."""
         del request, response
-        if finding.session_key is not None:
-            self._learn(finding.session_key, target_id, now.mono_s)
+        self._follow(finding, target_id, now.mono_s)
         return NOTHING_TO_BIND
 
 
@@ -99,19 +99,23 @@ class HeaderStickiness(_ClientKey):
 
     def find(self, request: RequestHead, targets: Mapping[str, TargetState], now: Now) -> Finding:
         """Look the header's value up."""
+        del targets
         if request in self._exempt:
             return Finding(StickyStatus.EXEMPT, is_settled=True)
-        return self._find(request.header(self._header), targets, now)
+        value = request.header(self._header)
+        return Finding(StickyStatus.ABSENT) if value is None else self._find(_hashed(value), now)
 
     def bind(
         self, request: RequestHead, finding: Finding, target_id: str, response: ResponseHead, now: Now
     ) -> Binding:
         """Remember where the session went, be it named by the request or by the response."""
         del request
-        if finding.session_key is not None:
-            self._learn(finding.session_key, target_id, now.mono_s)
+        self._follow(finding, target_id, now.mono_s)
         made = response.header(self._header)
-        if made is not None:
-            key = blake2b(made, digest_size=16, person=b"limpet client").digest()
-            self._learn(key, target_id, now.mono_s)
+        if made is not None and _hashed(made) != finding.session_key:
+            self._learn(_hashed(made), target_id, now.mono_s)
         return NOTHING_TO_BIND
+
+
+def _hashed(value: bytes) -> bytes:
+    return blake2b(value, digest_size=16, person=b"limpet client").digest()

@@ -71,7 +71,8 @@ class Finding:
         status: FOUND or SEVERAL with a `target_id`, or the reason why there is none.
         target_id: where the pin points; None without a valid pin.
         ticket: the opened ticket of the cookie kinds; None for the others.
-        session_key: identifies the session in the table of active sessions; None if nothing does.
+        session_key: identifies the session: in the table of active sessions, and to place it when it
+            has no target that serves it; every finding with a `target_id` has one.
         visit: the first visit that the request belongs to; set by `route` for ticketless requests.
         is_settled: `bind` has nothing to do for this request, whatever the response says.
         settled_until_s: wall clock; until then every request with the same fields has this very
@@ -89,6 +90,10 @@ class Finding:
     settled_until_s: float = 0.0
     decision: Decision | None = None
     touched_s: float = 0.0
+
+    def unsettled(self) -> Finding:
+        """Return the same pin for a response that has to carry it."""
+        return Finding(self.status, self.target_id, self.ticket, self.session_key, self.visit)
 
 
 @dataclass(slots=True)
@@ -138,7 +143,7 @@ class Stickiness(Protocol):
         """Read the request's pin. Never raises: whatever a client sends has a status.
 
         Args:
-            targets: the registered targets by id; only a kind that computes its pin reads them.
+            targets: the registered targets by id, for a kind that names targets by something else.
         """
         ...
 
@@ -147,6 +152,7 @@ class Stickiness(Protocol):
     ) -> Binding:
         """Say what pins the session to `target_id`, now that the response's head is known.
 
-        Not called when `finding.is_settled`, nor when a session is only lent to `target_id`.
+        Not called when `finding.is_settled`. Of a session that is only lent, `target_id` is the
+        target that it returns to.
         """
         ...

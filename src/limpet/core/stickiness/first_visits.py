@@ -11,6 +11,10 @@ A visit must not become stickiness by address, which herds whole offices and loa
 one target (lb.md P13, P19). So it is short and small: it ends `LINGER_S` after its last
 answer for a browser, at once for other clients, and never takes more than `MAX_REQUESTS`
 requests (a browser opens at most six connections to a host).
+
+A target may stop serving in the middle of a visit. The requests left over are then placed by the
+hash of the visit's ticket id (see `route`), as is the session whose late answer still names that
+target: so they meet again without the visit's help.
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ class Visit:
     """The first requests of one client, and where they go.
 
     Attributes:
-        target_id: where they go; None until the first was routed.
+        target_id: where they go; None until the first was routed, another once that stopped serving.
         ticket_id: 16 random bytes, the id of the ticket that all of them get.
     """
 
@@ -78,8 +82,8 @@ class FirstVisits:
         visit.ended_s = now.mono_s
 
     def _open(self, fingerprint: bytes, mono_s: float) -> Visit:
-        self._visits.pop(fingerprint, None)  # so that the new one is the youngest of the dict
-        while len(self._visits) >= MAX_VISITS:
+        self._visits.pop(fingerprint, None)  # so that the new one is the youngest
+        if len(self._visits) >= MAX_VISITS:
             self._visits.popitem(last=False)
         visit = self._visits[fingerprint] = Visit(fingerprint, self._entropy(16), mono_s)
         return visit
