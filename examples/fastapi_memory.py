@@ -7,12 +7,13 @@ Run five copies of it, and each knows only those who logged in there:
 """
 
 import asyncio
+import os
 import secrets
+from html import escape
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qs
 
-from examples.page import page
 from fastapi import Cookie, FastAPI, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
@@ -20,6 +21,21 @@ from fastapi.staticfiles import StaticFiles
 app = FastAPI()
 app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
 logins: dict[str, str] = {}  # session id -> name; other copies of the app never see it
+
+
+REPLICA = os.environ.get("LIMPET_REPLICA", "alone")  # `limpet serve` names each copy: A, B, C, ...
+LOG_IN = '<form method="post" action="/login"><input name="name"><button>log in</button></form>'
+LOG_OUT = '<form method="post" action="/logout"><button>log out</button></form>'
+PAGE = """<!doctype html><meta charset="utf-8"><title>limpet example</title><link rel="stylesheet" href="/static/style.css">
+<h1>{greeting}</h1><p>This is replica {replica}, process {process}.</p>{form}"""
+
+
+def page(name: str | None) -> str:
+    """Return the page for a user, or for somebody who is logged out."""
+    if name is None:
+        return PAGE.format(greeting="You are logged out", replica=REPLICA, process=os.getpid(), form=LOG_IN)
+    return PAGE.format(greeting=f"Hello {escape(name)}", replica=REPLICA, process=os.getpid(), form=LOG_OUT)
+
 
 Sid = Annotated[str, Cookie()]
 
