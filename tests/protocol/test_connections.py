@@ -41,6 +41,7 @@ async def test_fifty_requests_sent_ahead_are_answered_in_order(scene: Scene) -> 
 
 
 @in_scene
+@pytest.mark.xfail(strict=True, reason="resume() lets a client send ahead without bound")
 async def test_what_is_sent_ahead_is_bounded(scene: Scene) -> None:
     release = asyncio.Event()
 
@@ -56,9 +57,10 @@ async def test_what_is_sent_ahead_is_bounded(scene: Scene) -> None:
     sending = asyncio.ensure_future(client.send(*[get(path) for path in paths]))
     await until(lambda: any(connection.is_paused for connection in scene.proxy.clients))
     (connection,) = scene.proxy.clients
-    assert len(connection._buffer) < 1_000_000
     release.set()
-    assert [(await client.response()).body for _ in range(1000)] == paths[:1000]
+    for path in paths[:2000]:
+        assert (await client.response()).body == path
+        assert len(connection._buffer) < 1_000_000
     sending.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await sending
@@ -132,13 +134,39 @@ async def test_half_closed_client_is_answered(scene: Scene) -> None:
 
 
 @in_scene
-@pytest.mark.parametrize("ahead", [b"", get(b"/ahead")], ids=["first", "behind another"])
-async def test_request_cut_by_half_closing_reaches_no_end(scene: Scene, ahead: bytes) -> None:
-    target = await scene.target()
+@pytest.mark.parametrize(
+    ("ahead", "missing"),
+    [
+        pytest.param(b"", 1, id="the last byte"),
+        pytest.param(b"", 10, id="all"),
+        pytest.param(get(b"/ahead"), 1, id="the last byte, behind another"),
+        pytest.param(
+            get(b"/ahead"),
+            10,
+            id="all, behind another",
+            marks=pytest.mark.xfail(strict=True, reason="an end seen while BUSY does not end a BODY"),
+        ),
+    ],
+)
+async def test_body_cut_by_half_closing_reaches_no_end(scene: Scene, ahead: bytes, missing: int) -> None:
+    is_sent = asyncio.Event()
+
+    async def script(target: ScriptedTarget, wire: Wire) -> None:
+        while True:
+            target.requests.append(await wire.request())
+            await is_sent.wait()
+            await wire.send(answer())
+
+    target = await scene.target(script)
     await scene.start(target.address)
     client = await scene.client()
-    await client.send(ahead, post(b"whole body", path=b"/cut")[:-5])
+    await client.send(ahead, post(b"whole body", path=b"/cut")[:-missing])
+    if ahead:
+        await until(lambda: bool(target.requests))
     client.finish()
+    if ahead:
+        await until(lambda: any(connection._has_ended for connection in scene.proxy.clients))
+    is_sent.set()
     await client.rest()
     assert b"/cut" not in [request.path for request in target.requests]
 

@@ -128,6 +128,8 @@ class Wire:
         self.writer = writer
 
     async def send(self, *parts: bytes) -> None:
+        if self.writer.is_closing():
+            raise ConnectionResetError
         self.writer.write(b"".join(parts))
         await self.writer.drain()
 
@@ -362,7 +364,8 @@ class Scene:
         await asyncio.sleep(0)
         if exc[0] is None:
             assert not self._unhandled, f"an exception escaped into the event loop: {self._unhandled}"
-            assert [error for target in self.targets for error in target.errors] == []
+            errors = [error for target in self.targets for error in target.errors]
+            assert not errors, errors
             assert all(state.in_flight == state.queued == 0 for state in self.states), self.states
 
 
