@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from lab.tables import Row
 
 MEASUREMENTS = {"cpu": cpu, "latency": latency, "idle": idle, "body": body}
+#: Datagrams may be lost, and wrk drops what is under way at its end.
+_MIN_LOGGED_PERCENT = 99
 PROXIES = ("haproxy", "nginx", "limpet")
 
 
 def main() -> int:
-    """Run what the command line asks for; return 1 if a request failed, whatever the figures say."""
+    """Run what the command line asks for; return 1 if something went wrong that spoils the figures."""
     arguments = _arguments()
     options = Options(
         proxies=arguments.proxies,
@@ -45,10 +47,24 @@ def main() -> int:
         print_table(measurement.COLUMNS, results[name])
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": facts, **results}, indent=1) + "\n")
-    failed = sum(row.get("errors", 0) + row.get("closed", 0) for rows in results.values() for row in rows)
-    if failed:
-        print(f"\n{failed} requests or connections failed: the figures do not count")
-    return 1 if failed else 0
+    complaints = [
+        f"{row['proxy']}: {text}" for rows in results.values() for row in rows for text in _faults(row)
+    ]
+    for complaint in complaints:
+        print(f"the figures do not count: {complaint}")
+    return 1 if complaints else 0
+
+
+def _faults(row: Row) -> list[str]:
+    """Say what went wrong while a row was measured."""
+    faults = []
+    if row.get("errors"):
+        faults.append(f"{row['errors']} requests failed")
+    if row.get("closed"):
+        faults.append(f"{row['closed']} idle connections were closed")
+    if row.get("logged_percent", 100) < _MIN_LOGGED_PERCENT:
+        faults.append(f"only {row['logged_percent']:.1f} % of the requests were logged")
+    return faults
 
 
 def _arguments() -> argparse.Namespace:

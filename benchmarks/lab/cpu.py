@@ -85,7 +85,7 @@ def _run(lab: Lab, proxy: Proxy, script: Path, seconds: float) -> Row:
         "core_percent": cpu_s / wall_s * 100,
         "requests_per_s": load.requests_per_s,
         "pss_mib": proxy.process.pss_bytes() / 2**20,
-        "logged_percent": (proxy.log.lines() - lines) / load.requests * 100 if proxy.log else 0.0,
+        "logged_percent": (proxy.log.lines() - lines) / load.requests * 100 if proxy.log else None,
         "errors": load.errors,
     }
 
@@ -93,7 +93,9 @@ def _run(lab: Lab, proxy: Proxy, script: Path, seconds: float) -> Row:
 def _row(proxy: Proxy, setting: _Setting, rounds: list[dict[str, Row]]) -> Row:
     row: Row = {"proxy": proxy.name, "setting": setting.name}
     row["ratio"] = ratio_to_anchor(rounds, proxy.name, "us")
-    for key in ("us", "kernel_us", "core_percent", "requests_per_s", "pss_mib", "logged_percent"):
+    for key in ("us", "kernel_us", "core_percent", "requests_per_s", "pss_mib"):
         row[key] = statistics.median(one[proxy.name][key] for one in rounds)
+    if setting.has_logs:
+        row["logged_percent"] = min(one[proxy.name]["logged_percent"] for one in rounds)
     row["errors"] = sum(one[proxy.name]["errors"] for one in rounds)
     return row
