@@ -41,7 +41,6 @@ async def test_fifty_requests_sent_ahead_are_answered_in_order(scene: Scene) -> 
 
 
 @in_scene
-@pytest.mark.xfail(strict=True, reason="resume() lets a client send ahead without bound")
 async def test_what_is_sent_ahead_is_bounded(scene: Scene) -> None:
     release = asyncio.Event()
 
@@ -144,7 +143,6 @@ async def test_half_closed_client_is_answered(scene: Scene) -> None:
             get(b"/ahead"),
             10,
             id="all, behind another",
-            marks=pytest.mark.xfail(strict=True, reason="an end seen while BUSY does not end a BODY"),
         ),
     ],
 )

@@ -153,7 +153,6 @@ async def test_connection_without_its_proxy_header_is_closed(scene: Scene, data:
 
 
 @in_scene
-@pytest.mark.xfail(strict=True, reason="the PROXY header of anybody is believed")
 async def test_proxy_header_of_an_untrusted_peer_is_not_believed(scene: Scene) -> None:
     # Forwarding.trusted_proxies: "... and whose PROXY protocol is believed".
     target = await scene.target()

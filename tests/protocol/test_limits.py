@@ -100,7 +100,6 @@ async def test_client_that_leaves_the_queue_makes_room(scene: Scene) -> None:
 
 
 @in_scene
-@pytest.mark.xfail(strict=True, reason="only the first of the queue is woken")
 async def test_queue_of_a_target_that_leaves_goes_elsewhere(scene: Scene) -> None:
     # Two wait for A when it stops taking requests: both must be served by B, and soon.
     target, other = await _slow(scene), await scene.target()
@@ -212,7 +211,6 @@ async def test_response_that_stops_in_its_middle_is_cut(scene: Scene, framing: b
 
 
 @in_scene
-@pytest.mark.xfail(strict=True, reason="the cut response is followed by the next one")
 async def test_client_that_does_not_read_is_cut(scene: Scene) -> None:
     is_over = asyncio.Event()
 

@@ -81,7 +81,6 @@ def test_garbage_is_refused(data: bytes) -> None:
         parse_proxy_header(data)
 
 
-@pytest.mark.xfail(strict=True, reason="version 1 is read with int(), and only in part")
 @pytest.mark.parametrize("data", LAX)
 def test_version_1_is_read_exactly(data: bytes) -> None:
     with pytest.raises(ProtocolError):

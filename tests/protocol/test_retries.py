@@ -90,7 +90,6 @@ async def test_other_methods_are_not_repeated(scene: Scene, method: bytes) -> No
     [b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 103 Early Hints\r\n\r\n", b"H"],
     ids=["part of a head", "interim", "a byte"],
 )
-@pytest.mark.xfail(strict=True, reason="a retry does not look at bytes of a response")
 async def test_get_is_not_repeated_once_a_response_has_begun(scene: Scene, beginning: bytes) -> None:
     async def script(target: ScriptedTarget, wire: Wire) -> None:
         target.requests.append(await wire.request())

@@ -34,6 +34,8 @@ def _listeners(settings: Settings) -> Iterator[str]:
             yield f"{path}.target_group: {listener.target_group!r} is no group; choose one of {', '.join(names)}"
         if parse_address(listener.address).is_name:
             yield f"{path}.address: {listener.address!r} is a name; write an IP address or unix:/path"
+        if listener.proxy_protocol and not settings.trusted_proxies and not listener.address.startswith("unix:"):
+            yield f"{path}.proxy_protocol: is believed of trusted_proxies only; add the network that sends it"
     addresses = [x.address for x in settings.listeners if not x.address.endswith(":0")]
     for address, count in Counter(addresses).items():
         if count > 1:

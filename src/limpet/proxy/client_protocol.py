@@ -176,8 +176,8 @@ class ClientConnection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume(self) -> None:
-        """Go on reading from the client."""
-        if self.is_paused and self.phase != CLOSED:
+        """Go on reading from the client, unless it has sent too much ahead already."""
+        if self.is_paused and self.phase != CLOSED and len(self._buffer) <= _MAX_AHEAD_BYTES:
             self.is_paused = False
             self.transport.resume_reading()
 
@@ -336,7 +336,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._buffer = b""
         self.phase = HEAD
-        if header.client_ip is not None:
+        if header.client_ip is not None and self.is_trusted:
             self._set_peer(header.client_ip, header.port)
         if header.size < len(data):
             self._read_head(data[header.size :])
@@ -363,6 +363,7 @@ class ClientConnection(asyncio.Protocol):
                 self.deadline_s = time.monotonic() + self.limits.header_timeout_s
                 self._searched = len(data)
             self._buffer = data
+            self.resume()
             if len(data) > self.limits.max_head_bytes:
                 self._refuse(*_too_large(data))
             return
@@ -398,7 +399,10 @@ class ClientConnection(asyncio.Protocol):
         self._chunks = ChunkedReader(ErrorKind.BAD_REQUEST) if length < 0 else None
         if rest:
             self._read_body(rest)  # so that a short body goes out in one write with its head
-        if self.exchange is exchange:
+        if self.phase == BODY and self._has_ended:
+            exchange.on_client_lost()  # the rest of the body will never come
+            self._close()
+        elif self.exchange is exchange:
             exchange.start()
 
     def _read_body(self, data: bytes) -> None:

@@ -236,8 +236,7 @@ class Exchange:
         elif self.phase == AWAITING:
             self._attempt_failed(ErrorKind.RESPONSE_TIMEOUT, "the target did not answer in time")
         elif self.phase == STREAMING and self._is_target_paused:
-            self.on_client_lost()
-            self.detail = "the client did not read the response in time"
+            self._fail(ErrorKind.CLIENT_CLOSED, "the client did not read the response in time")
         elif self.phase == STREAMING:
             self._fail(ErrorKind.RESPONSE_TIMEOUT, "the response stopped in its middle")
         elif self.phase == TUNNEL:
@@ -416,12 +415,9 @@ class Exchange:
 
     def _attempt_failed(self, kind: ErrorKind, detail: str) -> None:
         connection = self.connection
-        is_stale = (
-            connection is not None
-            and connection.is_reused
-            and not connection.has_response_bytes
-            and kind is ErrorKind.TARGET_CLOSED
-        )
+        has_begun = connection is not None and connection.has_response_bytes
+        is_reused = connection is not None and connection.is_reused
+        is_stale = is_reused and not has_begun and kind is ErrorKind.TARGET_CLOSED
         self._drop_connection()
         decision = cast("Decision", self.decision)
         target = cast("TargetState", decision.target)
@@ -436,7 +432,10 @@ class Exchange:
             target.failures += 1
             self.client.proxy.on_target_error(decision.group, target, kind)
         self._leave_slot(cast("TargetPool", self.pool))
-        self._retry_elsewhere(kind, detail)
+        if has_begun:
+            self._fail(kind, detail)
+        else:
+            self._retry_elsewhere(kind, detail)
 
     def _retry_elsewhere(self, kind: ErrorKind, detail: str) -> None:
         decision = cast("Decision", self.decision)
@@ -522,7 +521,7 @@ class Exchange:
         self.pool = None
         pool.state.in_flight -= 1
         if pool.waiting:
-            pool.waiting.popleft().leave_queue()
+            pool.wake()
 
     def _drop_connection(self) -> None:
         if self.connection is not None:

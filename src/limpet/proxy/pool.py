@@ -53,6 +53,16 @@ class TargetPool:
         connection.is_reused = True
         return connection
 
+    def wake(self) -> None:
+        """Let those go on that wait for a slot, as many as there are slots; all if the target has left."""
+        state = self.state
+        while self.waiting:
+            decision = self.waiting[0].decision
+            limit = decision.group.limits.max_in_flight if decision is not None else 0
+            if state.takes_sticky and limit and state.in_flight >= limit:
+                break
+            self.waiting.popleft().leave_queue()
+
     async def connect(self) -> TargetConnection:
         """Open a new connection.
 

@@ -6,12 +6,14 @@ Source: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt, sections 2.
 from __future__ import annotations
 
 import ipaddress
+import re
 import struct
 from typing import NamedTuple
 
 from limpet.errors import ErrorKind, ProtocolError
 
 _SIGNATURE_V2 = b"\r\n\r\n\x00\r\nQUIT\n"
+_LINE_V1 = re.compile(rb"PROXY TCP([46]) ([0-9A-Fa-f.:]+) ([0-9A-Fa-f.:]+) ([0-9]{1,5}) ([0-9]{1,5})")
 _MAX_V1_BYTES = 107
 _MAX_V2_BYTES = 4096
 
@@ -52,19 +54,22 @@ def _version_1(data: bytes) -> ProxyHeader | None:
         if len(data) >= _MAX_V1_BYTES:
             raise _malformed()
         return None
-    parts = data[:end].split(b" ")
-    if parts[1] == b"UNKNOWN":
+    line = data[:end]
+    if line == b"PROXY UNKNOWN" or line.startswith(b"PROXY UNKNOWN "):
         return ProxyHeader(end + 2, None, 0)
-    if len(parts) != 6 or parts[1] not in {b"TCP4", b"TCP6"}:
+    match = _LINE_V1.fullmatch(line)
+    if match is None:
         raise _malformed()
+    family, source, destination, *ports = [text.decode() for text in match.groups()]
+    if max(int(port) for port in ports) > 65535:
+        raise _malformed()
+    kind = ipaddress.IPv4Address if family == "4" else ipaddress.IPv6Address
     try:
-        source = ipaddress.ip_address(parts[2].decode("ascii"))
-        port = int(parts[5])
+        client = kind(source)
+        kind(destination)
     except ValueError:
         raise _malformed() from None
-    if source.version != (4 if parts[1] == b"TCP4" else 6) or not 0 <= port <= 65535:
-        raise _malformed()
-    return ProxyHeader(end + 2, str(source), port)
+    return ProxyHeader(end + 2, str(client), int(ports[1]))
 
 
 def _version_2(data: bytes) -> ProxyHeader | None:

@@ -233,8 +233,12 @@ class Proxy:
             oldest_s = now_s - group.limits.keep_alive_s
             for target in group.by_id.values():
                 pool = self.pools.get(target)
-                if pool is not None and pool.idle:
+                if pool is None:
+                    continue
+                if pool.idle:
                     pool.close_idle(oldest_s)
+                if pool.waiting and not target.takes_sticky:
+                    pool.wake()
         self.settle()
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
 
