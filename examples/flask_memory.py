@@ -20,7 +20,8 @@ logins: dict[str, str] = {}  # session id -> name; other copies of the app never
 REPLICA = os.environ.get("LIMPET_REPLICA", "alone")  # `limpet serve` names each copy: A, B, C, ...
 LOG_IN = '<form method="post" action="/login"><input name="name"><button>log in</button></form>'
 LOG_OUT = '<form method="post" action="/logout"><button>log out</button></form>'
-PAGE = """<!doctype html><meta charset="utf-8"><title>limpet example</title><link rel="stylesheet" href="/static/style.css">
+PAGE = """<!doctype html><meta charset="utf-8"><title>limpet example</title>
+<link rel="stylesheet" href="/static/style.css">
 <h1>{greeting}</h1><p>This is replica {replica}, process {process}.</p>{form}"""
 
 

@@ -6,7 +6,7 @@ from limpet.core.address import Address
 from limpet.core.availability import availability
 from limpet.core.target import Health, Target, TargetState
 
-H, U, I, D, M, V = (
+H, U, NEW, D, M, V = (
     Health.HEALTHY,
     Health.UNHEALTHY,
     Health.INITIAL,
@@ -36,9 +36,9 @@ def judge(*rows):
         ([("a", H, 0, False), ("b", H, 1, False)], ("b", "ab", False)),
         ([("a", H, 1, False), ("b", H, 1, True)], ("a", "ab", False)),
         ([("a", U, 1, False), ("b", H, 1, True)], ("b", "b", False)),
-        ([("a", U, 1, False), ("b", I, 1, False)], ("ab", "ab", True)),
+        ([("a", U, 1, False), ("b", NEW, 1, False)], ("ab", "ab", True)),
         ([("a", U, 1, False), ("b", U, 1, True)], ("a", "ab", True)),
-        ([("a", I, 1, False), ("b", D, 1, False)], ("a", "a", True)),
+        ([("a", NEW, 1, False), ("b", D, 1, False)], ("a", "a", True)),
         ([("a", U, 1, False), ("b", M, 1, False)], ("a", "a", True)),
         ([("a", D, 1, False), ("b", M, 1, False)], ("", "", False)),
         ([("a", V, 1, False), ("b", U, 1, False)], ("a", "a", False)),

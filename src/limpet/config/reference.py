@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 _HEAD = """# Configuration
 
-`limpet up limpet.toml`, or `limpet up` in a folder with a `limpet.toml`. `limpet up --check` says whether a file is right
-(exit 0) or lists every mistake in it (exit 2), each as `path: what is wrong; what to do`. Options on the command line
-replace what the file says.
+`limpet up limpet.toml`, or `limpet up` in a folder with a `limpet.toml`. `limpet up --check` says whether a
+file is right (exit 0) or lists every mistake in it (exit 2), each as `path: what is wrong; what to do`.
+Options on the command line replace what the file says.
 
-A running limpet reads its file again after SIGHUP, after `limpet reload`, or when the file changes. A file with a mistake
-changes nothing: the mistakes are printed and the old configuration goes on.
+A running limpet reads its file again after SIGHUP, after `limpet reload`, or when the file changes. A file
+with a mistake changes nothing: the mistakes are printed and the old configuration goes on.
 
 ```toml
 [[listeners]]
@@ -64,7 +64,7 @@ _ALGORITHMS = """
 
 | `algorithm` | chooses for a new session |
 |---|---|
-| `round_robin` | the target whose turn it is, by weight (nginx's smooth sequence); pinned requests count as turns |
+| `round_robin` | the target whose turn it is, by weight (as nginx does); pinned requests count as turns |
 | `weighted_random` | by chance, in proportion to the weights |
 | `least_outstanding_requests` | the target with the fewest requests in flight for its weight |
 | `power_of_two` | the less loaded of two random targets |

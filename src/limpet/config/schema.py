@@ -7,12 +7,14 @@ core: `compile.py` turns settings into what the balancer runs on.
 from __future__ import annotations
 
 from ipaddress import ip_network
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from limpet.core.address import parse_address
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class _Strict(BaseModel):
@@ -67,13 +69,13 @@ class StickinessSettings(_Strict):
     )
     cookie_name: CookieName = Field(
         "limpet",
-        description="Name of limpet's cookie; a `__Host-` prefix is possible. The app cookie's pin adds `-app`.",
+        description="Name of limpet's cookie; `__Host-` is possible. The app cookie's pin adds `-app`.",
     )
     duration_s: int | None = Field(
         None,
         ge=0,
         le=31_536_000,
-        description="Idle seconds after which a pin ends; 0 for never. Default: 86400, and none for `app_cookie`.",
+        description="Idle seconds until a pin ends; 0 for never. Default 86400; none for `app_cookie`.",
     )
     absolute_s: int = Field(
         0, ge=0, le=31_536_000, description="Age in seconds after which a pin ends; 0 for never."
@@ -250,7 +252,7 @@ class KeySettings(_Strict):
 
     file: Path | None = Field(
         None,
-        description="File with one key a line, newest first; made at the first start if no key is configured.",
+        description="File with one key a line, newest first; if none is configured, one is made.",
     )
     env: str = Field(
         "LIMPET_TICKET_KEYS", description="Environment variable with the keys; comes before the file."

@@ -26,15 +26,20 @@ def problems(settings: Settings) -> list[str]:
 
 def _listeners(settings: Settings) -> Iterator[str]:
     names = list(settings.target_groups)
+    groups = ", ".join(names)
     for index, listener in enumerate(settings.listeners):
         path = f"listeners.{index}"
         if listener.target_group is None and len(names) > 1:
-            yield f"{path}.target_group: is missing with {len(names)} groups; choose one of {', '.join(names)}"
+            yield f"{path}.target_group: is missing with {len(names)} groups; choose one of {groups}"
         elif listener.target_group is not None and listener.target_group not in names:
-            yield f"{path}.target_group: {listener.target_group!r} is no group; choose one of {', '.join(names)}"
+            yield f"{path}.target_group: {listener.target_group!r} is no group; choose one of {groups}"
         if parse_address(listener.address).is_name:
             yield f"{path}.address: {listener.address!r} is a name; write an IP address or unix:/path"
-        if listener.proxy_protocol and not settings.trusted_proxies and not listener.address.startswith("unix:"):
+        if (
+            listener.proxy_protocol
+            and not settings.trusted_proxies
+            and not listener.address.startswith("unix:")
+        ):
             yield f"{path}.proxy_protocol: is believed of trusted_proxies only; add the network that sends it"
     addresses = [x.address for x in settings.listeners if not x.address.endswith(":0")]
     for address, count in Counter(addresses).items():

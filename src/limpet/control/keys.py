@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -64,10 +65,8 @@ def _make(path: Path) -> None:
             descriptor, f"# Keys of limpet's tickets, newest first.\n{generate_key(os.urandom)}\n".encode()
         )
         os.fsync(descriptor)
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(draft, path)
-        except FileExistsError:
-            pass
     finally:
         os.close(descriptor)
         draft.unlink()

@@ -1,9 +1,9 @@
 """Slow start: a target that came back gets its share of new sessions little by little.
 
-A linear ramp from nothing to the whole weight, but never below a tenth of it: an application with cold caches and empty
-pools is not met by a full share of the traffic in its first second. As on ALB, only a target
-that *becomes* healthy while another healthy one is out of slow start ramps up; when a whole
-group starts, there is nobody to carry the rest.
+A linear ramp from nothing to the whole weight, but never below a tenth of it: an application with
+cold caches and empty pools is not met by a full share of the traffic in its first second. As on
+ALB, only a target that *becomes* healthy while another healthy one is out of slow start ramps up;
+when a whole group starts, there is nobody to carry the rest.
 
 Source: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html
 """

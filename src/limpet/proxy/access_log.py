@@ -1,8 +1,8 @@
 """One line per request: what was asked, what was decided, what came of it, how long it took.
 
 Lines are written a few times a second, or as soon as there are many of them: formatting them in
-one go costs half of formatting them one by one, and a write per line as much again. The file is opened for appending, so
-that several processes and `logrotate` (with SIGUSR1) may share it.
+one go costs half of formatting them one by one, and a write per line as much again. The file is
+opened for appending, so that several processes and `logrotate` (with SIGUSR1) may share it.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def test_no_web_page_can_drive_it(play, method, headers, status):
         await ground.start(ground.group("A"))
         path = "/status" if method == "GET" else "/reload"
         own = {"Host": f"127.0.0.1:{ground.admin.bound.port}"}
-        from_page = own | {name: value for name, value in headers.items()}
+        from_page = own | dict(headers.items())
         code, answer = await ground.call(method, path, None, **from_page)
         assert code == status
         assert "error" in answer

@@ -56,8 +56,10 @@ WEB = "target_groups.web"
         (
             f"{WEB}.stickiness.type",
             "cookie",
-            f"{WEB}.stickiness.type: 'cookie' is not allowed; "
-            "it should be 'off', 'lb_cookie', 'app_cookie', 'source_ip' or 'header'",
+            (
+                f"{WEB}.stickiness.type: 'cookie' is not allowed; "
+                "it should be 'off', 'lb_cookie', 'app_cookie', 'source_ip' or 'header'"
+            ),
         ),
         (
             f"{WEB}.stickiness.duration_s",
@@ -89,7 +91,8 @@ WEB = "target_groups.web"
         (
             f"{WEB}.stickiness.type",
             "app_cookie",
-            f"{WEB}.stickiness.app_cookie: is missing for type 'app_cookie'; name the application's session cookie",
+            f"{WEB}.stickiness.app_cookie: is missing for type 'app_cookie'; "
+            "name the application's session cookie",
         ),
         (
             f"{WEB}.stickiness.type",

@@ -1,6 +1,5 @@
 """Where ticket keys come from."""
 
-import os
 import stat
 import threading
 
@@ -69,4 +68,4 @@ def test_a_configured_file_without_keys_is_a_mistake(tmp_path, content):
         file.write_text(content)
     with pytest.raises(ConfigError, match="; "):
         load_keys(KeySettings(file=file))
-    assert not os.path.exists(default_path())
+    assert not default_path().exists()

@@ -70,41 +70,52 @@ class ChunkedReader:
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
-        body = []
+        body: list[bytes] = []
         position = 0
         while self._state != _DONE:
             if self._state == _DATA:
-                piece = data[position : position + self._left]
-                if piece:
-                    body.append(piece)
-                position += len(piece)
-                self._left -= len(piece)
-                if self._left:
-                    break
-                self._state = _DATA_END
+                following = self._take_data(data, position, body)
             elif self._state == _DATA_END:
-                if len(data) - position < 2:
-                    if data[position : position + 1] not in b"\r":
-                        raise ProtocolError(self._kind, "chunk data does not end with CRLF")
-                    break
-                if data[position : position + 2] != b"\r\n":
-                    raise ProtocolError(self._kind, "chunk data does not end with CRLF")
-                position += 2
-                self._state = _SIZE
+                following = self._take_data_end(data, position)
             else:
-                line = self._line(data, position)
-                if line is None:
-                    break
-                position += len(line) + 2
-                if self._state == _SIZE:
-                    self._read_size(line)
-                else:
-                    self._read_trailer(line)
+                following = self._take_line(data, position)
+            if following is None:  # more bytes are needed
+                break
+            position = following
         if self._state == _DONE:
             self.rest = data[position:]
-        else:
+        elif self._state != _DATA:
             self._buffer = data[position:]
         return body[0] if len(body) == 1 else b"".join(body)
+
+    def _take_data(self, data: bytes, position: int, body: list[bytes]) -> int | None:
+        piece = data[position : position + self._left]
+        if piece:
+            body.append(piece)
+        self._left -= len(piece)
+        if self._left:
+            return None
+        self._state = _DATA_END
+        return position + len(piece)
+
+    def _take_data_end(self, data: bytes, position: int) -> int | None:
+        end = data[position : position + 2]
+        if not b"\r\n".startswith(end):
+            raise ProtocolError(self._kind, "chunk data does not end with CRLF")
+        if len(end) < 2:
+            return None
+        self._state = _SIZE
+        return position + 2
+
+    def _take_line(self, data: bytes, position: int) -> int | None:
+        line = self._line(data, position)
+        if line is None:
+            return None
+        if self._state == _SIZE:
+            self._read_size(line)
+        else:
+            self._read_trailer(line)
+        return position + len(line) + 2
 
     def _line(self, data: bytes, position: int) -> bytes | None:
         end = data.find(b"\n", position, position + _MAX_LINE_BYTES)

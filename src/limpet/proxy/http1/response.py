@@ -133,8 +133,13 @@ def parse_response(data: bytes, method: bytes) -> Response | None:
     _check_status_line(data, status, parsed["minor_version"])
 
     lowered = [(name.lower(), value) for name, value in fields]
+    names = {name for name, _ in lowered}
+    if b"" in names:
+        raise ProtocolError(_BAD, "a folded field line in the target's response head")
     response = Response(status, lowered, head=data[:size], minor_version=parsed["minor_version"])
     _read_fields(response, [field for field in lowered if field[0] in _SPECIAL], method)
+    response.has_date = b"date" in names
+    response.has_request_id = b"x-request-id" in names
     response.is_plain = response.is_keep_alive and response.has_date and not response.has_request_id
     response.edited = b"HTTP/1.1" + cut_fields(response.head, response.cuts)[8:-2]
     return response
@@ -171,13 +176,6 @@ def _read_fields(response: Response, fields: Headers, method: bytes) -> None:
             elif name == b"upgrade":
                 response.upgrade = value
             response.cuts.append(field)
-    for name, _ in response.headers:
-        if name == b"date":
-            response.has_date = True
-        elif name == b"x-request-id":
-            response.has_request_id = True
-        elif not name:
-            raise ProtocolError(_BAD, "a folded field line in the target's response head")
     response.body_length = _body_length(response, lengths, codings, method)
     if connection:
         options = connection_options(connection, _BAD)
