@@ -7,14 +7,12 @@ core: `compile.py` turns settings into what the balancer runs on.
 from __future__ import annotations
 
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from limpet.core.address import parse_address
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class _Strict(BaseModel):

@@ -91,8 +91,10 @@ WEB = "target_groups.web"
         (
             f"{WEB}.stickiness.type",
             "app_cookie",
-            f"{WEB}.stickiness.app_cookie: is missing for type 'app_cookie'; "
-            "name the application's session cookie",
+            (
+                f"{WEB}.stickiness.app_cookie: is missing for type 'app_cookie'; "
+                "name the application's session cookie"
+            ),
         ),
         (
             f"{WEB}.stickiness.type",
