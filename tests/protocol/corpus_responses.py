@@ -155,6 +155,7 @@ REFUSED: dict[str, tuple[Refused, ...]] = {
         Refused("empty", _chunked(b"\r\nok\r\n0\r\n\r\n"), _CHUNK, is_in_body=True),
         Refused("space before it", _chunked(b" 2\r\nok\r\n0\r\n\r\n"), _CHUNK, is_in_body=True),
         Refused("space after it", _chunked(b"2 \r\nok\r\n0\r\n\r\n"), _CHUNK, is_in_body=True),
+        Refused("sixteen digits", _chunked(b"0000000000000002\r\nok\r\n0\r\n\r\n"), _CHUNK, is_in_body=True),
         Refused("wraps 64 bits", _chunked(b"10000000000000002\r\nok\r\n0\r\n\r\n"), _CHUNK, is_in_body=True),
         Refused("bare LF after it", _chunked(b"2\nok\r\n0\r\n\r\n"), _EOL, is_in_body=True),
         Refused("bare CR after it", _chunked(b"2\rok\r\n0\r\n\r\n"), _CR, is_in_body=True),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from corpus_requests import ACCEPTED, MAX_HEAD_BYTES, MAX_HEADERS, REFUSED, Accepted, Refused
+from corpus_accepted_requests import ACCEPTED, Accepted
+from corpus_requests import MAX_HEAD_BYTES, MAX_HEADERS, REFUSED, Refused
 from wire import Scene, ScriptedTarget, Wire, get
 
 from limpet.core.model import ClientLimits

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from corpus_responses import ACCEPTED, REFUSED, Accepted, Refused
+from corpus_responses import ACCEPTED, INJECTED, REFUSED, Accepted, Refused
 from wire import Scene, ScriptedTarget, Wire, answer, get
 
 if TYPE_CHECKING:
@@ -124,3 +124,41 @@ def test_plain_response_passes(run: Callable[..., Any], scene: Scene, case: Acce
 def test_each_class_has_four_cases_with_their_rule(kind: str) -> None:
     assert len(REFUSED[kind]) >= 4
     assert all(case.rfc.startswith("RFC ") for case in REFUSED[kind])
+
+
+PLAIN = b"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 09:00:00 GMT\r\nContent-Length: 3\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent_at_once", [PLAIN + b"abc", PLAIN + b"abcdef", PLAIN + b"abc" + INJECTED])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST"])
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+def test_head_that_came_before_is_read_with_its_own_body(
+    run: Callable[..., Any], scene: Scene, sent_at_once: bytes, method: bytes, version: bytes
+) -> None:
+    async def scenario() -> None:
+        for _ in range(3):
+            await _accepts(scene, Accepted("plain", PLAIN + b"abc", body=b"abc"), "whole")
+        is_kept = sent_at_once == PLAIN + b"abc" and method != b"HEAD"
+        case = Accepted("again", sent_at_once, is_kept=is_kept)
+        target, client = await _prepare(scene, case, "whole")
+        await client.send(b"%b /case HTTP/%b\r\nHost: shop.example\r\n\r\n" % (method, version))
+        response = await client.response(method)
+        assert (response.status, response.body) == (200, b"" if method == b"HEAD" else b"abc")
+        if not is_kept:
+            await target.is_closed.wait()
+        if version == b"1.0":
+            assert await client.rest() == b""
+        else:
+            assert (await client.ask(get(b"/last"))).body == b"/last"
+        await client.close()
+
+    run(scenario())
+
+
+def test_known_head_in_parts_and_behind_interim_responses(run: Callable[..., Any], scene: Scene) -> None:
+    async def scenario() -> None:
+        for data in (PLAIN + b"abc", b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN + b"xyz", PLAIN + b"def"):
+            for way in WAYS:
+                await _accepts(scene, Accepted("plain", data, body=data[-3:]), way)
+
+    run(scenario())
