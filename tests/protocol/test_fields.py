@@ -200,6 +200,15 @@ async def test_ticket_is_not_passed_on_and_other_cookies_are(
 
 
 @in_scene
+async def test_cookie_of_the_connection_is_cut_whatever_came_before(scene: Scene) -> None:
+    target = await scene.target()
+    await scene.start(target.address)
+    for value in (b"a=1", b"a=1", b"a=2", b"a=2"):
+        await scene.ask(get(fields=b"Connection: cookie\r\nCookie: %b\r\n" % value))
+        assert target.requests[-1].all(b"cookie") == []
+
+
+@in_scene
 async def test_cookies_of_the_target_are_not_touched(scene: Scene) -> None:
     lines = (
         b"Set-Cookie: b=2; Path=/\r\nset-cookie:a=1\r\nX-A: 1\r\n"

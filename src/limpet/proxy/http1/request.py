@@ -107,6 +107,7 @@ class RequestFields(FieldBlock):
     __slots__ = (
         "_edited",
         "_edited_for",
+        "_others",
         "body_length",
         "cookies",
         "cuts",
@@ -133,6 +134,7 @@ class RequestFields(FieldBlock):
         self.cuts: Headers = []
         self.cookies: list[bytes] = []
         self.decision: Decision | None = None
+        self._others: RequestFields | None = None  # the same without the Cookie field
         self._edited = b""
         self._edited_for: Collection[bytes] | None = None
 
@@ -147,7 +149,7 @@ class RequestFields(FieldBlock):
         fields.is_keep_alive = self.is_keep_alive
         fields.cookie = value
         fields.cookies = [value]
-        fields.cuts = self.cuts
+        fields._others = self  # of the same class
         return fields
 
     def edited(self, own_cookies: Collection[bytes]) -> bytes:
@@ -162,6 +164,10 @@ class RequestFields(FieldBlock):
         return self._edited
 
     def _edit(self, own_cookies: Collection[bytes]) -> bytes:
+        if self._others is not None:
+            kept = cookies.remove(self.cookie, own_cookies)
+            others = self._others.edited(own_cookies)
+            return b"%bCookie: %b\r\n" % (others, kept) if kept else others
         tail = cut_fields(self.tail, self.cuts)
         for value in self.cookies:
             kept = cookies.remove(value, own_cookies)
@@ -246,7 +252,7 @@ class RequestReader:
         if is_unique or fields.expects_continue or len(fields.tail) > _MAX_KNOWN_BYTES:
             return
         _keep(self.known, fields.tail, fields)
-        if len(fields.cookies) == 1:
+        if len(fields.cookies) == 1 and (b"cookie", fields.cookies[0]) not in fields.cuts:
             line = _COOKIE_LINE + fields.cookies[0] + b"\r\n"
             at = fields.tail.find(line)
             if at >= 0:  # spelt as browsers spell it
