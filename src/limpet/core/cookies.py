@@ -83,10 +83,18 @@ def find_values(cookie: bytes, name: bytes) -> list[bytes]:
 
 def remove(cookie: bytes, names: Collection[bytes]) -> bytes:
     """Return a Cookie header without the cookies of some names; all others unchanged."""
-    if not any(name in cookie for name in names):
-        return cookie
-    kept = [pair for pair in cookie.split(b";") if pair.partition(b"=")[0].strip(b" \t") not in names]
-    return b";".join(kept).lstrip(b" \t")
+    for name in names:
+        at = cookie.find(name)
+        while at >= 0:
+            start = cookie.rfind(b";", 0, at) + 1
+            after_name = cookie[at + len(name) :].lstrip(b" \t")[:1]
+            if cookie[start:at].strip(b" \t") or after_name not in b"=;":
+                at = cookie.find(name, at + 1)  # only a part of another name, or of a value
+                continue
+            end = cookie.find(b";", at)
+            cookie = cookie[:start] + cookie[end + 1 :] if end >= 0 else cookie[: max(start - 1, 0)]
+            at = cookie.find(name, start)
+    return cookie.lstrip(b" \t")
 
 
 def parse_set_cookie(header: bytes, now_wall_s: float) -> SetCookie | None:

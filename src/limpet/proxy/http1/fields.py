@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from limpet.errors import ErrorKind, ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from limpet.core.request import Headers
 
@@ -48,6 +48,7 @@ NOT_IN_TRAILERS = (
 )
 
 _TOKEN_LIST = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_USUAL_OPTIONS = {b"keep-alive": (b"keep-alive",), b"close": (b"close",)}
 _USUAL_SPELLING: dict[bytes, bytes] = {}
 
 
@@ -68,11 +69,14 @@ def content_length(values: list[bytes], kind: ErrorKind) -> int:
     return int(value)
 
 
-def connection_options(values: Iterable[bytes], kind: ErrorKind) -> list[bytes]:
+def connection_options(values: Sequence[bytes], kind: ErrorKind) -> Sequence[bytes]:
     """Read Connection fields into lower-case options.
 
     Source: RFC 9110 section 7.6.1.
     """
+    usual = _USUAL_OPTIONS.get(values[0]) if len(values) == 1 else None
+    if usual is not None:
+        return usual
     options = []
     for value in values:
         for part in value.lower().split(b","):

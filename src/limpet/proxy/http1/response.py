@@ -41,6 +41,7 @@ class Response(ResponseHead):
         edited: the head as a client gets it, without the empty line.
         has_date: whether there is a Date field.
         has_request_id: whether there is an X-Request-Id field.
+        sets_cookies: whether there is a Set-Cookie field.
         is_plain: nothing about it asks for more than to be passed on with an X-Request-Id.
     """
 
@@ -54,6 +55,7 @@ class Response(ResponseHead):
         "is_keep_alive",
         "is_plain",
         "minor_version",
+        "sets_cookies",
         "upgrade",
     )
 
@@ -68,6 +70,7 @@ class Response(ResponseHead):
         self.edited = b""
         self.has_date = False
         self.has_request_id = False
+        self.sets_cookies = False
         self.is_plain = False
 
 
@@ -94,7 +97,7 @@ class ResponseReader:
         return response
 
     def _remember(self, response: Response) -> None:
-        if len(response.head) > _MAX_KNOWN_BYTES or response.header(b"set-cookie") is not None:
+        if len(response.head) > _MAX_KNOWN_BYTES or response.sets_cookies:
             return
         if len(self.known) >= _MAX_KNOWN:
             self.known.popitem(last=False)
@@ -140,6 +143,7 @@ def parse_response(data: bytes, method: bytes) -> Response | None:
     _read_fields(response, [field for field in lowered if field[0] in _SPECIAL], method)
     response.has_date = b"date" in names
     response.has_request_id = b"x-request-id" in names
+    response.sets_cookies = b"set-cookie" in names
     response.is_plain = response.is_keep_alive and response.has_date and not response.has_request_id
     response.edited = b"HTTP/1.1" + cut_fields(response.head, response.cuts)[8:-2]
     return response
