@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import socket
 from typing import TYPE_CHECKING
 
@@ -229,3 +230,29 @@ async def test_client_that_does_not_read_is_cut(scene: Scene) -> None:
     await is_over.wait()
     assert scene.target_errors == [], "the client's slowness is no failure of the target"
     await until(lambda: not scene.proxy.clients)
+
+
+@in_scene
+async def test_target_that_is_slow_to_say_continue_is_a_504(scene: Scene) -> None:
+    limits, client_limits = TargetLimits(response_timeout_s=SHORT_S), ClientLimits(body_timeout_s=60)
+    await scene.start((await _silent(scene)).address, limits=limits, client_limits=client_limits)
+    client = await scene.client()
+    response = await client.ask(post(b"body", fields=b"Expect: 100-continue\r\n")[:-4])
+    assert response.status == 504
+
+
+@in_scene
+async def test_connection_that_is_older_than_its_target_group_is_told_so(scene: Scene) -> None:
+    await scene.start((await scene.target()).address)
+    client = await scene.client()
+    await client.ask(get())
+    scene.proxy.use(dataclasses.replace(scene.proxy.snapshot, groups={}))
+    response = await client.ask(get())
+    assert (response.status, response.one(b"connection")) == (503, b"close")
+
+
+async def _silent(scene: Scene) -> ScriptedTarget:
+    async def script(_: ScriptedTarget, wire: Wire) -> None:
+        await wire.rest()
+
+    return await scene.target(script)

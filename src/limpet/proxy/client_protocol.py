@@ -111,7 +111,9 @@ class ClientConnection(asyncio.Protocol):
             proxy.rejected_connections += 1
             self._close()
             return
-        self.deadline_s = time.monotonic() + self.limits.keep_alive_s
+        limits = self.limits
+        timeout_s = limits.header_timeout_s if self.phase == PREAMBLE else limits.keep_alive_s
+        self.deadline_s = time.monotonic() + timeout_s
 
     def data_received(self, data: bytes) -> None:
         """Read what the client sent."""

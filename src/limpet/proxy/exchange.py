@@ -104,7 +104,11 @@ class Exchange:
         """Route the request and set it on its way."""
         client = self.client
         proxy = client.proxy
-        group = proxy.snapshot.groups[client.listener.group]
+        group = proxy.snapshot.groups.get(client.listener.group)
+        if group is None:  # the connection is older than the configuration
+            self.closes_client = True
+            self._fail(ErrorKind.NO_TARGET, f"there is no target group {client.listener.group} any more")
+            return
         decision = route(group, self.request, Now(self.wall_s, self.start_s), proxy.rng)
         self.decision = self.request.fields.decision = decision
         self._dispatch(decision)
@@ -192,7 +196,10 @@ class Exchange:
         if self.is_request_complete:
             client.deadline_s = now_s + decision.group.limits.response_timeout_s
         else:
-            client.deadline_s = now_s + client.limits.body_timeout_s
+            waits_for_target = request.fields.expects_continue and not self.bytes_in
+            limits = decision.group.limits
+            timeout_s = limits.response_timeout_s if waits_for_target else client.limits.body_timeout_s
+            client.deadline_s = now_s + timeout_s
         if client.is_paused:  # even if the body is complete: to see it if the client goes away
             client.resume()
         connection.transport.write(head)
@@ -231,7 +238,7 @@ class Exchange:
             self._attempt_failed(
                 ErrorKind.CONNECT_TIMEOUT, "the target did not accept the connection in time"
             )
-        elif self.phase == AWAITING and not self.is_request_complete and not self.client.is_paused:
+        elif self.phase == AWAITING and self._waits_for_client():
             self._fail(ErrorKind.REQUEST_TIMEOUT, "the request body did not come in time")
         elif self.phase == AWAITING:
             self._attempt_failed(ErrorKind.RESPONSE_TIMEOUT, "the target did not answer in time")
@@ -366,6 +373,11 @@ class Exchange:
     @property
     def _limits(self) -> TargetLimits:
         return cast("Decision", self.decision).group.limits
+
+    def _waits_for_client(self) -> bool:
+        if self.is_request_complete or self.client.is_paused:
+            return False
+        return self.bytes_in > 0 or not self.request.fields.expects_continue
 
     def _is_repeatable(self) -> bool:
         return self.request.method in SAFE_METHODS and self.request.fields.body_length == 0

@@ -81,7 +81,7 @@ def _version_2(data: bytes) -> ProxyHeader | None:
         raise _malformed()
     if len(data) < size:
         return None
-    if version_command == 0x20 or family == 0x00:  # LOCAL, or a family that names nobody
+    if version_command == 0x20 or family in {0x00, 0x31}:  # LOCAL, or a family without addresses
         return ProxyHeader(size, None, 0)
     address_bytes = {0x11: 4, 0x21: 16}.get(family)
     if address_bytes is None or length < 2 * address_bytes + 4:
