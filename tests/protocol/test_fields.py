@@ -47,8 +47,8 @@ async def test_untrusted_client_cannot_say_who_it_is(scene: Scene, claim: bytes)
 @in_scene
 async def test_trusted_proxy_is_believed_and_extended(scene: Scene) -> None:
     request = await _asked(scene, CLAIM, TRUSTING)
-    assert request.all(b"x-forwarded-for") == [b"6.6.6.6", b"127.0.0.1"]
-    assert request.all(b"forwarded") == [b"for=6.6.6.6;proto=https", b"for=127.0.0.1"]
+    assert request.all(b"x-forwarded-for") == [b"6.6.6.6, 127.0.0.1"]
+    assert request.all(b"forwarded") == [b"for=6.6.6.6;proto=https, for=127.0.0.1"]
     assert request.all(b"x-forwarded-proto") == [b"https"]
     assert request.all(b"x-forwarded-port") == [b"443"]
     assert request.all(b"x-forwarded-host") == [b"evil.example"]

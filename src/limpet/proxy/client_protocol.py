@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, cast
 from limpet.core.stickiness.contract import StickyStatus
 from limpet.errors import ErrorKind, ProtocolError
 from limpet.proxy.exchange import AWAITING, Exchange
-from limpet.proxy.forwarded import client_address, forwarded_fields
+from limpet.proxy.forwarded import EXTENDED, client_address, forwarded_fields
 from limpet.proxy.http1.chunked import ChunkedReader
 from limpet.proxy.http1.request import USUAL_LINE, Request, unreadable_request
 from limpet.proxy.proxy_protocol import parse_proxy_header
@@ -388,6 +388,7 @@ class ClientConnection(asyncio.Protocol):
         fields = request.fields
         if self.is_trusted:
             request.client_ip = client_address(request, self.client_ip, self.proxy.is_trusted)
+            fields.cuts += [field for field in fields.forwarded if field[0] in EXTENDED]
         else:
             fields.cuts += fields.forwarded
             fields.forwarded = []

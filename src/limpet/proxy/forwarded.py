@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from limpet.proxy.http1.request import Request
 
+#: Lists that limpet makes longer; the others are kept as they came.
+EXTENDED = frozenset({b"x-forwarded-for", b"forwarded"})
+
 _FOR = re.compile(rb'(?i:for)="?(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::[0-9]+)?"?')
 
 
@@ -48,25 +51,30 @@ def forwarded_fields(request: Request, peer_ip: str, port: int, *, is_trusted: b
         port: on which the request came in.
     """
     scheme = b"https" if request.is_https else b"http"
-    came = dict(request.fields.forwarded) if is_trusted else {}
+    came = request.fields.forwarded if is_trusted else []
+    names = {name for name, _ in came}
+    host = request.fields.host
     peer = peer_ip.encode()
-    lines = []
+    # One line each: applications that read fields into a dictionary see the last line only.
+    chain = [value for name, value in came if name == b"x-forwarded-for"]
+    elements = [value for name, value in came if name == b"forwarded"]
     if peer:
-        # A further line continues the list of those before it (RFC 9110 section 5.3).
-        lines.append(b"X-Forwarded-For: " + peer)
-        quoted = b'"[%b]"' % peer if b":" in peer else peer
-        element = b"for=" + quoted
-        if b"forwarded" not in came:
-            element += (
-                (b';host="%b"' % request.fields.host if request.fields.host else b"") + b";proto=" + scheme
-            )
-        lines.append(b"Forwarded: " + element)
-    if b"x-forwarded-proto" not in came:
+        element = b"for=" + (b'"[%b]"' % peer if b":" in peer else peer)
+        if not elements:
+            element += (b';host="%b"' % host if host else b"") + b";proto=" + scheme
+        chain.append(peer)
+        elements.append(element)
+    lines = []
+    if chain:
+        lines.append(b"X-Forwarded-For: " + b", ".join(chain))
+    if elements:
+        lines.append(b"Forwarded: " + b", ".join(elements))
+    if b"x-forwarded-proto" not in names:
         lines.append(b"X-Forwarded-Proto: " + scheme)
-    if b"x-forwarded-port" not in came and port:
+    if b"x-forwarded-port" not in names and port:
         lines.append(b"X-Forwarded-Port: %d" % port)
-    if b"x-forwarded-host" not in came and request.fields.host:
-        lines.append(b"X-Forwarded-Host: " + request.fields.host)
+    if b"x-forwarded-host" not in names and host:
+        lines.append(b"X-Forwarded-Host: " + host)
     return b"".join([line + b"\r\n" for line in lines])
 
 
