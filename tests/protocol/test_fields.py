@@ -89,7 +89,7 @@ async def test_one_requests_claim_does_not_stay_for_the_next(scene: Scene) -> No
         await client.ask(get(fields=fields))
     own = [[field for field in request.fields if field[0] in FORWARDED] for request in target.requests]
     assert own[1] == own[3] == _own(scene)
-    assert (b"x-forwarded-for", b"6.6.6.6") in own[0]
+    assert (b"x-forwarded-for", b"6.6.6.6, 127.0.0.1") in own[0]
 
 
 @in_scene
