@@ -1,0 +1,86 @@
+"""The session cookie's name and attributes; fixed by configuration, never by a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from limpet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SAME_SITES = ("Lax", "Strict", "None")
+_BASE_NAME = "limpet_session"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CookieSettings:
+    """What the cookie is called and to whom browsers send it.
+
+    Attributes:
+        secure: only over https; False is for development without TLS.
+        name: None for `__Host-limpet_session`, or `limpet_session` when not secure or for a domain.
+        old_names: read as well, for one lifetime after a change of name.
+        domain: for `Domain`; None for the host alone.
+        same_site: "Lax", "Strict" or "None".
+        is_partitioned: whether to set `Partitioned` (CHIPS).
+
+    Source: OWASP ASVS 5.0 3.3.1 to 3.3.4; rfc6265bis section 4.1.3 for the prefixes.
+    """
+
+    secure: bool = True
+    name: str | None = None
+    old_names: tuple[str, ...] = ()
+    path: str = "/"
+    domain: str | None = None
+    same_site: str = "Lax"
+    is_partitioned: bool = False
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.same_site not in _SAME_SITES:
+            problems.append(f"sessions.cookie.same_site: {self.same_site!r} is not one of Lax, Strict, None")
+        if not self.secure and (self.same_site == "None" or self.is_partitioned):
+            problems.append(
+                "sessions.cookie: browsers refuse SameSite=None and Partitioned without Secure; set secure"
+            )
+        if self.full_name.startswith("__Host-") and (not self.secure or self.domain or self.path != "/"):
+            problems.append(
+                f"sessions.cookie.name: browsers refuse {self.full_name!r} without Secure, with a Domain or "
+                "with a path; choose another name"
+            )
+        if problems:
+            raise ConfigError(problems)
+
+    @property
+    def full_name(self) -> str:
+        """The name that is set."""
+        if self.name is not None:
+            return self.name
+        can_be_host = self.secure and self.domain is None and self.path == "/"
+        return f"__Host-{_BASE_NAME}" if can_be_host else _BASE_NAME
+
+    def find(self, cookies: Mapping[str, str]) -> str | None:
+        """Return the session cookie's value among a request's cookies."""
+        return next((cookies[name] for name in (self.full_name, *self.old_names) if name in cookies), None)
+
+    def set(self, value: str, max_age_s: int | None) -> str:
+        """Return the Set-Cookie value that gives a client its session."""
+        age = "" if max_age_s is None else f"; Max-Age={max_age_s}"
+        return f"{self.full_name}={value}{age}{self._attributes()}"
+
+    def clear(self) -> str:
+        """Return the Set-Cookie value that takes the cookie away."""
+        return f"{self.full_name}=; Max-Age=0{self._attributes()}"
+
+    def _attributes(self) -> str:
+        parts = [f"; Path={self.path}"]
+        if self.domain is not None:
+            parts.append(f"; Domain={self.domain}")
+        parts.append(f"; HttpOnly; SameSite={self.same_site}")
+        if self.secure:
+            parts.append("; Secure")
+        if self.is_partitioned:
+            parts.append("; Partitioned")
+        return "".join(parts)

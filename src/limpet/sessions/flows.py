@@ -1,0 +1,331 @@
+"""What happens between a session and its store, as flows of operations: no I/O here.
+
+`load` runs at the first access, `save` at the end of the request and before its headers go out.
+Written once; `Sessions` drives them with a sync or an async store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from limpet.sessions import decide
+from limpet.sessions.decide import Act, CookieAct, Verdict
+from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
+from limpet.sessions.operations import EPOCH_BYTES, Commit, Create, End, Flow, Load, ReadFacts, Stored, ask
+from limpet.sessions.policy import TOMBSTONE_S, store_until_s
+from limpet.sessions.record import (
+    TOKEN_BYTES,
+    Change,
+    Edit,
+    EndReason,
+    Field,
+    Key,
+    Meta,
+    Outcome,
+    Record,
+    Tombstone,
+    differences,
+)
+from limpet.sessions.session import Loaded, Wishes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from limpet.sessions.fields import Unsaved
+    from limpet.sessions.service import Sessions
+    from limpet.sessions.session import Session
+    from limpet.sessions.session_id import SessionId
+
+#: Tries for a field with a merge rule; each failure means that another request succeeded.
+_MAX_TRIES = 64
+
+
+class Saved(NamedTuple):
+    """What the response must say.
+
+    Attributes:
+        cookie: KEEP, SET or CLEAR.
+        session_id: with SET.
+        max_age_s: with SET: whole seconds; None for a cookie that ends with the browser.
+    """
+
+    cookie: CookieAct
+    session_id: SessionId | None = None
+    max_age_s: int | None = None
+
+
+_KEEP = Saved(CookieAct.KEEP)
+
+
+def load(session: Session, sessions: Sessions) -> Flow[None]:
+    """Ask the store for a session whose cookie we signed, and tell the session."""
+    assert session.session_id is not None  # noqa: S101  # without a cookie there is nothing to load
+    try:
+        loaded = yield from _load(session.session_id, sessions)
+    except StoreUnavailableError as error:
+        sessions.events.failed(str(error))
+        loaded = Loaded(Verdict.UNKNOWN, failure=error)
+    session.take(loaded)
+
+
+def _load(session_id: SessionId, sessions: Sessions) -> Flow[Loaded]:
+    key, now_s = session_id.key, sessions.now_s()
+    judgement = decide.judge((yield from ask(Load(key))), now_s, sessions.policy)
+    if judgement.follow is not None:
+        successor = decide.judge((yield from ask(Load(judgement.follow))), now_s, sessions.policy)
+        if decide.may_follow(successor, now_s, sessions.policy):
+            return Loaded(Verdict.FOUND, judgement.follow, successor.record, is_renewed=True)
+    if judgement.verdict is Verdict.FOUND:
+        return Loaded(Verdict.FOUND, key, judgement.record)
+    reason = judgement.reason
+    if reason is None:
+        facts = yield from ask(ReadFacts(now_s))
+        reason = decide.why_absent(session_id, facts, now_s, sessions.policy)
+    sessions.events.ended(reason, sessions.ring.reference(key))
+    return Loaded(Verdict.ABSENT, key, reason=reason, is_straggler=judgement.is_straggler)
+
+
+def save(session: Session, sessions: Sessions) -> Flow[Saved]:
+    """Bring the store up to date with what the request did.
+
+    Raises:
+        StoreUnavailableError: nobody knows whether it was saved; answer 503, set no cookie.
+        UnsupportedValueError: a field holds a value that cannot be stored.
+        SessionConflictError: a merge rule gave up.
+    """
+    loaded = session.loaded
+    if not session.accessed or loaded is None:
+        return _KEEP
+    unsaved = session.fields.unsaved()
+    if loaded.failure is not None:
+        if unsaved or session.wishes != Wishes():
+            raise loaded.failure
+        return _KEEP
+    return (yield from _Save(session, sessions, loaded, unsaved, sessions.now_s()).run())
+
+
+@dataclass(slots=True)
+class _Save:
+    session: Session
+    sessions: Sessions
+    loaded: Loaded
+    unsaved: list[Unsaved]
+    now_s: float
+
+    def run(self) -> Flow[Saved]:
+        saved = _KEEP
+        for act in self._plan():
+            saved = yield from self._steps()[act]()
+        if self.session.wishes.logs_out and saved is _KEEP and self.session.session_id is not None:
+            return Saved(CookieAct.CLEAR)
+        return saved
+
+    def _steps(self) -> dict[Act, Callable[[], Flow[Saved]]]:
+        return {
+            Act.CREATE: self._create,
+            Act.COMMIT: self._commit,
+            Act.END: self._end,
+            Act.REPLACE: self._replace,
+            Act.RENEW: self._renew,
+        }
+
+    def _plan(self) -> tuple[Act, ...]:
+        wishes, session_id, record = self.session.wishes, self.session.session_id, self.loaded.record
+        is_new_meta = record is not None and self._next_meta() != record.meta
+        return decide.plan_save(
+            has_record=record is not None,
+            logs_out=wishes.logs_out,
+            logs_in=wishes.user is not None,
+            rotates=wishes.rotates,
+            has_content=len(self.session.fields) > 0,
+            # An old id needs its new cookie, and a commit tells whether the session still lives.
+            has_changes=bool(self.unsaved) or is_new_meta or self.loaded.is_renewed,
+            touch_due=record is not None and decide.is_touch_due(record, self.now_s),
+            renewal_due=session_id is not None
+            and not self.loaded.is_renewed
+            and decide.is_renewal_due(session_id, self.now_s, self.sessions.policy),
+            is_straggler=self.loaded.is_straggler,
+        )
+
+    def _next_meta(self) -> Meta:
+        # A client has shown the new id of a renewal, so the old one's grace begins.
+        meta = self.session.next_meta(self.now_s)
+        is_confirmed = meta.confirmed_s > 0 or self.loaded.is_renewed
+        return meta if is_confirmed else meta._replace(confirmed_s=self.now_s)
+
+    # A new record.
+
+    def _create(self) -> Flow[Saved]:
+        meta = self.session.next_meta(self.now_s)
+        session_id = self._new_id(meta)
+        yield from self._write_new(session_id.key, Record(1, b"", self.now_s, meta, self._own_fields(1)))
+        return self._cookie(session_id, meta)
+
+    def _replace(self) -> Flow[Saved]:
+        meta, old = self.session.next_meta(self.now_s), self._old()
+        session_id, version = self._new_id(meta), old.version + 1
+        record = Record(version, b"", self.now_s, meta, self._own_fields(version))
+        copied = yield from self._write_new(session_id.key, record)
+        grace_end_s = self.now_s + self.sessions.policy.grace_s
+        before = yield from self._bury(self._old_key(), EndReason.ROTATED, session_id.key, grace_end_s)
+        if before.alive is None and self.session.wishes.user is None:
+            # Someone was faster: what is over stays over; what moved on takes this request's fields.
+            return (yield from self._give_way(session_id.key))
+        yield from self._carry_over(session_id.key, copied, before.alive)
+        return self._cookie(session_id, meta)
+
+    def _renew(self) -> Flow[Saved]:
+        old, old_id = self._old(), self._old_id()
+        meta = self.session.next_meta(self.now_s)._replace(confirmed_s=0.0)
+        session_id = self._successor_id(self.sessions.user_key(meta.user), meta)
+        copy = Record(old.version, b"", self.now_s, meta, old.fields)
+        copied = yield from self._write_new(session_id.key, copy)
+        before = yield from self._bury(old_id.key, EndReason.RENEWED, session_id.key, meta.ends_s)
+        if before.alive is None and not _leads_to(before.what, session_id.key):
+            return (yield from self._give_way(session_id.key))
+        yield from self._carry_over(session_id.key, copied, before.alive)
+        if self.unsaved:
+            yield from self._commit_to(session_id.key, self.unsaved, None)
+        return self._cookie(session_id, meta)
+
+    def _write_new(self, key: Key, record: Record) -> Flow[Record | None]:
+        # Write a new record; returns what stands there then, for a renewal may be under way already.
+        until_s, seed = store_until_s(record.meta, record.seen_s), self.sessions.entropy(EPOCH_BYTES)
+        return (yield from ask(Create(key, record, until_s, seed))).alive
+
+    def _give_way(self, key: Key) -> Flow[Saved]:
+        yield from self._bury(key, EndReason.ROTATED)
+        if self.unsaved:
+            yield from self._commit_to(self._old_key(), self.unsaved, None)
+        return _KEEP
+
+    def _carry_over(self, key: Key, copied: Record | None, final: Record | None) -> Flow[None]:
+        # What others wrote to the old record after it was copied, and this request did not.
+        if copied is None or final is None or copied.meta.incarnation != final.meta.incarnation:
+            return
+        mine = {each.change.name for each in self.unsaved}
+        changes = tuple(each for each in differences(copied, final) if each.name not in mine)
+        if changes:
+            yield from ask(self._commit_operation(key, copied, changes, None))
+
+    # The record that is there.
+
+    def _commit(self) -> Flow[Saved]:
+        meta, old_meta = self._next_meta(), self._old().meta
+        outcome = yield from self._commit_to(
+            self._old_key(), self.unsaved, meta if meta != old_meta else None
+        )
+        if outcome is Outcome.GONE:
+            return _KEEP
+        if self.loaded.is_renewed:
+            return self._healed(meta)
+        if (meta.ends_s, meta.is_persistent) != (old_meta.ends_s, old_meta.is_persistent):
+            return self._cookie(self._old_id()._replace(ends_s=int(meta.ends_s)), meta)
+        return _KEEP
+
+    def _commit_to(self, key: Key, unsaved: list[Unsaved], meta: Meta | None) -> Flow[Outcome]:
+        for _ in range(_MAX_TRIES):
+            changes = tuple(each.change for each in unsaved)
+            committed = yield from ask(self._commit_operation(key, self._old(), changes, meta))
+            self.sessions.events.committed(committed.outcome)
+            successor = self._successor(committed.tombstone)
+            if committed.record is not None:
+                unsaved = [self.session.fields.merged(each, committed.record.fields) for each in unsaved]
+            elif successor is not None:
+                # The id was changed while this request ran: its fields go where the session went;
+                # lifetimes stay with the request that changed the id.
+                key, meta = successor, None
+            else:
+                return committed.outcome
+        raise SessionConflictError("other requests kept changing the same session field")
+
+    def _commit_operation(
+        self, key: Key, base: Record, changes: tuple[Change, ...], meta: Meta | None
+    ) -> Commit:
+        edit = Edit(
+            incarnation=base.meta.incarnation,
+            base_version=base.version,
+            changes=changes,
+            seen_s=self.now_s,
+            meta=meta,
+            token=self.sessions.entropy(TOKEN_BYTES),
+        )
+        return Commit(key, edit, store_until_s(meta or base.meta, self.now_s))
+
+    def _successor(self, stone: Tombstone | None) -> Key | None:
+        return stone.successor if stone is not None and self.now_s < stone.until_s else None
+
+    # The end.
+
+    def _end(self) -> Flow[Saved]:
+        key: Key | None = self._old_key()
+        while key is not None:
+            before = yield from self._bury(key, EndReason.LOGOUT)
+            key = _same_login(key, before)
+        return _KEEP
+
+    def _bury(
+        self, key: Key, reason: EndReason, successor: Key | None = None, until_s: float = 0.0
+    ) -> Flow[Stored]:
+        stone = Tombstone(reason, self.now_s, successor, until_s)
+        before = yield from ask(End(key, stone, max(self.now_s + TOMBSTONE_S, until_s)))
+        if before.alive is not None:
+            self.sessions.events.ended(reason, self.sessions.ring.reference(key))
+        return before
+
+    # Ids and cookies.
+
+    def _new_id(self, meta: Meta) -> SessionId:
+        sessions, user_key = self.sessions, self.sessions.user_key(meta.user)
+        return sessions.ring.new_id(
+            user_key=user_key, issued_s=self.now_s, ends_s=meta.ends_s, entropy=sessions.entropy
+        )
+
+    def _successor_id(self, user_key: str, meta: Meta) -> SessionId:
+        ring, old_id = self.sessions.ring, self._old_id()
+        return ring.successor(old_id, user_key=user_key, issued_s=self.now_s, ends_s=meta.ends_s)
+
+    def _healed(self, meta: Meta) -> Saved:
+        # The client missed the new cookie: here it is again, if our newest secret is the one that
+        # made it.
+        session_id = self._successor_id(self._old_key().user, meta)
+        return self._cookie(session_id, meta) if session_id.key == self._old_key() else _KEEP
+
+    def _cookie(self, session_id: SessionId, meta: Meta) -> Saved:
+        max_age_s = int(meta.ends_s - self.now_s) if meta.is_persistent else None
+        return Saved(CookieAct.SET, session_id, max_age_s)
+
+    def _own_fields(self, version: int) -> dict[str, Field]:
+        fields = dict(self.session.fields.stored)
+        for change in (each.change for each in self.unsaved):
+            if change.data is None:
+                fields.pop(change.name, None)
+            else:
+                fields[change.name] = Field(version, change.data)
+        return fields
+
+    def _old(self) -> Record:
+        assert self.loaded.record is not None  # noqa: S101  # a plan without a record does not come here
+        return self.loaded.record
+
+    def _old_key(self) -> Key:
+        assert self.loaded.key is not None  # noqa: S101  # a record has a place
+        return self.loaded.key
+
+    def _old_id(self) -> SessionId:
+        assert self.session.session_id is not None  # noqa: S101  # a record was found by its id
+        return self.session.session_id
+
+
+def _leads_to(stands: object, key: Key) -> bool:
+    return isinstance(stands, Tombstone) and stands.successor == key
+
+
+def _same_login(key: Key, before: Stored) -> Key | None:
+    # Where the login that is to end went on meanwhile, if it did.
+    stone = before.what
+    if not isinstance(stone, Tombstone) or stone.successor is None:
+        return None
+    is_same = stone.reason is EndReason.RENEWED or stone.successor.user == key.user
+    return stone.successor if is_same else None

@@ -1,0 +1,98 @@
+"""Lists of a user's sessions, and their end from outside: flows for apps and for the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from limpet.sessions.decide import Verdict, judge
+from limpet.sessions.operations import (
+    EPOCH_BYTES,
+    End,
+    Flow,
+    ListUser,
+    RevokeEveryone,
+    RevokeUser,
+    Stored,
+    ask,
+)
+from limpet.sessions.policy import TOMBSTONE_S
+from limpet.sessions.record import EndReason, Key, Record, Tombstone
+
+if TYPE_CHECKING:
+    from limpet.sessions.service import Sessions
+
+
+class Listed(NamedTuple):
+    """One session of a user, as a list of devices shows it.
+
+    Attributes:
+        reference: names it for `revoke_session`; a keyed hash that opens nothing.
+        created_s, auth_s, seen_s, ends_s: wall clock; the last visit is known to a twentieth of the
+            idle timeout.
+    """
+
+    reference: str
+    device: str
+    address: str
+    created_s: float
+    auth_s: float
+    seen_s: float
+    ends_s: float
+
+
+def list_user(sessions: Sessions, user: bytes) -> Flow[list[Listed]]:
+    """Return a user's live sessions, the one seen last first."""
+    found = []
+    for key, record in (yield from _records(sessions, user)).items():
+        meta = record.meta
+        found.append(
+            Listed(
+                sessions.ring.reference(key),
+                meta.device,
+                meta.address,
+                meta.created_s,
+                meta.auth_s,
+                record.seen_s,
+                meta.ends_s,
+            )
+        )
+    return sorted(found, key=lambda each: -each.seen_s)
+
+
+def revoke_user(sessions: Sessions, user: bytes) -> Flow[None]:
+    """End every session of a user.
+
+    One step for each secret on the ring. The newest comes last: a session that is being renewed
+    from an older secret to the newest meanwhile is caught on one side or the other.
+    """
+    for user_key in reversed(sessions.ring.user_keys(user)):
+        yield from ask(RevokeUser(user_key, sessions.entropy(EPOCH_BYTES)))
+    sessions.events.ended(EndReason.REVOKED, sessions.ring.user_keys(user)[0][:16])
+
+
+def revoke_session(sessions: Sessions, user: bytes, reference: str) -> Flow[bool]:
+    """End one session of a user."""
+    now_s = sessions.now_s()
+    for key in (yield from _records(sessions, user)):
+        if sessions.ring.reference(key) == reference:
+            stone = Tombstone(EndReason.REVOKED, now_s)
+            before = yield from ask(End(key, stone, now_s + TOMBSTONE_S))
+            sessions.events.ended(EndReason.REVOKED, reference)
+            return before.alive is not None
+    return False
+
+
+def revoke_everyone(sessions: Sessions) -> Flow[None]:
+    """End every session of every user."""
+    yield from ask(RevokeEveryone(sessions.now_s()))
+
+
+def _records(sessions: Sessions, user: bytes) -> Flow[dict[Key, Record]]:
+    now_s = sessions.now_s()
+    listed: dict[Key, Record] = {}
+    for user_key in sessions.ring.user_keys(user):
+        listed.update((yield from ask(ListUser(user_key))))
+    judged = {
+        key: judge(Stored(record, record.epoch), now_s, sessions.policy) for key, record in listed.items()
+    }
+    return {key: listed[key] for key, each in judged.items() if each.verdict is Verdict.FOUND}

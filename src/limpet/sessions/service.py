@@ -1,0 +1,189 @@
+"""The one object that an app makes; frameworks and the command line use sessions through it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from limpet.errors import ConfigError
+from limpet.sessions import flows
+from limpet.sessions.codec import Sealing, pack
+from limpet.sessions.cookie import CookieSettings
+from limpet.sessions.decide import CookieAct
+from limpet.sessions.drive import adrive, drive
+from limpet.sessions.events import Events
+from limpet.sessions.policy import PRESETS, Policy
+from limpet.sessions.record import EndReason
+from limpet.sessions.revoke import Listed, list_user, revoke_everyone, revoke_session, revoke_user
+from limpet.sessions.session import Client, Session
+from limpet.sessions.session_id import SecretRing, parse_secrets
+from limpet.sessions.stores import open_store
+from limpet.sessions.stores.guard import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from limpet.sessions.operations import Flow
+    from limpet.sessions.session_id import SessionId
+    from limpet.sessions.stores import Finding, Store
+
+T = TypeVar("T")
+STORE_VARIABLE = "LIMPET_SESSION_STORE"
+SECRET_VARIABLE = "LIMPET_SECRET"  # noqa: S105  # the name of a variable
+
+
+class Sessions:
+    """Sessions of one app: policy, secrets, cookie and store.
+
+    Args:
+        store: URL (`redis://`, `sqlite:///path`, `memory://` and so on) or a store; None reads
+            `LIMPET_SESSION_STORE`.
+        secret: one secret, or several with the newest first; None reads `LIMPET_SECRET`.
+        policy: lifetimes and rules, or the name of a preset ("aal1", "aal2", "aal3").
+        cookie: name and attributes.
+        encrypt: whether fields are encrypted at rest.
+        deadline_s: how long one operation may take, its retry included.
+        now_s: wall clock.
+        entropy: gives n random bytes.
+
+    Raises:
+        ConfigError: no store or no secret.
+        KeyRingError: a secret that is too short.
+    """
+
+    def __init__(
+        self,
+        store: str | Store | None = None,
+        *,
+        secret: str | bytes | Sequence[str | bytes] | None = None,
+        policy: Policy | str | None = None,
+        cookie: CookieSettings | None = None,
+        encrypt: bool = False,
+        deadline_s: float = 0.25,
+        now_s: Callable[[], float] = time.time,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.ring = _ring(secret)
+        self.policy = PRESETS[policy] if isinstance(policy, str) else policy or Policy()
+        self.cookie = cookie or CookieSettings()
+        self.sealing = Sealing(self.ring.cipher_ring(), entropy, is_on=encrypt)
+        self.events = Events()
+        self.now_s = now_s
+        self.entropy = entropy
+        self.store = Guard(_store(store, deadline_s), deadline_s=deadline_s)
+
+    def open(self, cookie: str | None, *, address: str = "", user_agent: str = "") -> Session:
+        """Return the session of a request; no I/O.
+
+        Args:
+            cookie: the value of the session cookie; None if there is none.
+            address: the client's IP address, for the list of devices.
+            user_agent: for the same.
+        """
+        session_id = self._read(cookie)
+        return Session(self, session_id, self.load, Client(address, user_agent[:200]))
+
+    def load(self, session: Session) -> None:
+        """Load a session now, blocking; an access does so by itself."""
+        if session.loaded is None:
+            drive(flows.load(session, self), self.store)
+
+    async def aload(self, session: Session) -> None:
+        """Load a session without blocking the event loop; do it before the first access."""
+        if session.loaded is None:
+            await adrive(flows.load(session, self), self.store)
+
+    def save(self, session: Session) -> list[tuple[str, str]]:
+        """Save a session and return the headers that the response needs; call it before they go out.
+
+        Raises:
+            StoreUnavailableError: answer 503 with Retry-After instead, and set no cookie.
+        """
+        return self._headers(session, self.run(flows.save(session, self)))
+
+    async def asave(self, session: Session) -> list[tuple[str, str]]:
+        """Do what `save` does without blocking the event loop."""
+        return self._headers(session, await self.arun(flows.save(session, self)))
+
+    def list_user(self, user_id: Any) -> list[Listed]:
+        """Return a user's live sessions, the one that was seen last first."""
+        return self.run(list_user(self, pack(user_id)))
+
+    async def alist_user(self, user_id: Any) -> list[Listed]:
+        """Do what `list_user` does without blocking the event loop."""
+        return await self.arun(list_user(self, pack(user_id)))
+
+    def revoke_user(self, user_id: Any) -> None:
+        """End every session of a user, at once and on every server."""
+        self.run(revoke_user(self, pack(user_id)))
+
+    async def arevoke_user(self, user_id: Any) -> None:
+        """Do what `revoke_user` does without blocking the event loop."""
+        await self.arun(revoke_user(self, pack(user_id)))
+
+    def revoke_session(self, user_id: Any, reference: str) -> bool:
+        """End one session of a user, named as in `list_user`; False if there is none."""
+        return self.run(revoke_session(self, pack(user_id), reference))
+
+    async def arevoke_session(self, user_id: Any, reference: str) -> bool:
+        """Do what `revoke_session` does without blocking the event loop."""
+        return await self.arun(revoke_session(self, pack(user_id), reference))
+
+    def revoke_everyone(self) -> None:
+        """End every session of every user."""
+        self.run(revoke_everyone(self))
+
+    def check(self) -> list[Finding]:
+        """Return what is wrong with the store, each with its fix; for the start of a server."""
+        return self.store.check()
+
+    def run(self, flow: Flow[T]) -> T:
+        """Drive a flow, blocking."""
+        return drive(flow, self.store)
+
+    async def arun(self, flow: Flow[T]) -> T:
+        """Drive a flow without blocking the event loop."""
+        return await adrive(flow, self.store)
+
+    def user_key(self, user: bytes) -> str:
+        """Return the key under which a user's sessions are stored; empty for a visitor."""
+        return self.ring.user_keys(user)[0] if user else ""
+
+    def _read(self, cookie: str | None) -> SessionId | None:
+        if cookie is None:
+            return None
+        found = self.ring.read(cookie, self.now_s())
+        if isinstance(found, EndReason):
+            self.events.ended(found, "")
+            return None
+        return found
+
+    def _headers(self, session: Session, saved: flows.Saved) -> list[tuple[str, str]]:
+        headers = [("Vary", "Cookie")] if session.accessed else []
+        if saved.cookie is CookieAct.SET and saved.session_id is not None:
+            value = self.ring.sign(saved.session_id)
+            headers.append(("Set-Cookie", self.cookie.set(value, saved.max_age_s)))
+        elif saved.cookie is CookieAct.CLEAR:
+            headers.append(("Set-Cookie", self.cookie.clear()))
+        if saved.cookie is not CookieAct.KEEP:
+            headers.append(("Cache-Control", "no-store"))
+        return headers
+
+
+def _ring(secret: str | bytes | Sequence[str | bytes] | None) -> SecretRing:
+    if secret is None:
+        text = os.environ.get(SECRET_VARIABLE, "")
+        if not text.strip():
+            problem = f"sessions.secret: there is none; pass secret= or set {SECRET_VARIABLE}"
+            raise ConfigError([f"{problem} (make one with: openssl rand -base64 32)"])
+        return parse_secrets(text)
+    return SecretRing([secret] if isinstance(secret, str | bytes) else secret)
+
+
+def _store(store: str | Store | None, deadline_s: float) -> Store:
+    if store is None:
+        store = os.environ.get(STORE_VARIABLE)
+        if not store:
+            raise ConfigError([f"sessions.store: there is none; pass store= or set {STORE_VARIABLE}"])
+    return open_store(store, timeout_s=deadline_s / 2) if isinstance(store, str) else store

@@ -1,0 +1,322 @@
+"""The session object of one request.
+
+It does no I/O but one: the first access to a session whose cookie came along calls `load`. What
+the app does with it is noted down here and happens at the end of the request, in `flows.save`,
+before the headers of the response go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from limpet.sessions.codec import pack, unpack
+from limpet.sessions.decide import Verdict
+from limpet.sessions.errors import LoginNotFreshError, StoreUnavailableError
+from limpet.sessions.fields import Fields
+from limpet.sessions.policy import OnUnknown, idle_end_s
+from limpet.sessions.record import Meta
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from limpet.sessions.record import EndReason, Key, Record
+    from limpet.sessions.service import Sessions
+    from limpet.sessions.session_id import SessionId
+
+_INCARNATION_BYTES = 16
+
+
+@dataclass(slots=True)
+class Wishes:
+    """What the app asked for beside its fields.
+
+    Attributes:
+        user: encoded id of who logs in; None for no login.
+        device: label of a login; None takes the client's User-Agent.
+        idle_s, ends_s, is_persistent: lifetimes for this session alone; None leaves them.
+    """
+
+    user: bytes | None = None
+    device: str | None = None
+    logs_out: bool = False
+    rotates: bool = False
+    idle_s: float | None = None
+    ends_s: float | None = None
+    is_persistent: bool | None = None
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What is known of the session after asking the store.
+
+    Attributes:
+        key: where it stands; after a renewal not where the cookie says.
+        reason: why it is absent.
+        is_straggler: a login or logout has overtaken this request.
+        is_renewed: the id has a successor, whose cookie the client needs.
+        failure: with UNKNOWN.
+    """
+
+    verdict: Verdict
+    key: Key | None = None
+    record: Record | None = None
+    reason: EndReason | None = None
+    is_straggler: bool = False
+    is_renewed: bool = False
+    failure: StoreUnavailableError | None = None
+
+
+@dataclass(slots=True)
+class Client:
+    """Who sends the request, for the list of devices."""
+
+    address: str = ""
+    user_agent: str = ""
+
+
+class Session(MutableMapping[str, Any]):
+    """A mapping that is loaded at its first use and saved at the end of the request.
+
+    Changes inside values count too. `session.accessed` tells whether the response depends on the
+    session; every look, even `"x" in session`, counts.
+
+    Args:
+        sessions: policy, keys and clock.
+        session_id: what the cookie says, if we signed it.
+        load: reads the session now; called once, from the thread that accesses it.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        session_id: SessionId | None,
+        load: Callable[[Session], None],
+        client: Client | None = None,
+    ) -> None:
+        self._sessions = sessions
+        self.session_id = session_id
+        self._load = load
+        self.client = client or Client()
+        self.wishes = Wishes()
+        self.accessed = False
+        self.loaded: Loaded | None = None if session_id is not None else Loaded(Verdict.ABSENT)
+        self._fields = self._no_fields()
+
+    # The mapping.
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a field.
+
+        Raises:
+            KeyError: there is none.
+            StoreUnavailableError: nobody knows.
+        """
+        return self._used().get(name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Set a field."""
+        if not isinstance(name, str):
+            raise TypeError(f"session fields have names of type str, not {type(name).__name__}")
+        self._used().set(name, value)
+
+    def __delitem__(self, name: str) -> None:
+        """Delete a field.
+
+        Raises:
+            KeyError: there is none.
+        """
+        fields = self._used()
+        if name not in fields:
+            raise KeyError(name)
+        fields.delete(name)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a field; it need not decode."""
+        return isinstance(name, str) and name in self._used()
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the fields."""
+        return iter(self._used())
+
+    def __len__(self) -> int:
+        """Return the number of fields."""
+        return len(self._used())
+
+    def incr(self, name: str, by: int = 1) -> int:
+        """Add to a number, 0 if there is none, and return it; no parallel request's addition is lost.
+
+        The returned number does not know of additions that are not committed yet.
+        """
+        total: int = self._used().step(name, lambda value: (value or 0) + by)
+        return total
+
+    def add(self, name: str, *items: Any) -> None:
+        """Add to a set, which is made if there is none; no parallel request's addition is lost."""
+        self._used().step(name, lambda value: set(value or ()) | set(items))
+
+    # The login.
+
+    @property
+    def user_id(self) -> Any:
+        """Who is logged in: what was given to `login`; None for a visitor."""
+        self._used()
+        user = self.wishes.user if self.wishes.user is not None else self._stored_user()
+        return unpack(user) if user else None
+
+    @property
+    def auth_time_s(self) -> float | None:
+        """Wall clock of the login; None for a visitor."""
+        self._used()
+        if self.wishes.user is not None:
+            return self._sessions.now_s()
+        record = self._record()
+        return record.meta.auth_s or None if record is not None else None
+
+    def login(self, user_id: Any, *, device: str | None = None) -> None:
+        """Bind the session to a user, under a new id; the old id is dead at once.
+
+        Fields stay, unless they are another user's. Call it at every authentication, a second
+        one for a sensitive action included. Source: OWASP ASVS 5.0 7.2.4.
+
+        Args:
+            user_id: text, number or UUID, as the app knows the user.
+            device: a label for the list of devices; the User-Agent if none is given.
+        """
+        user = pack(user_id)
+        self._used()
+        if self._stored_user() not in (b"", user):
+            self._fields = self._no_fields()
+        self.wishes.user, self.wishes.device = user, device
+
+    def logout(self) -> None:
+        """End the session and forget its fields; a field set afterwards begins another session."""
+        self._used()
+        self._fields = self._no_fields()
+        self.wishes = Wishes(logs_out=True)
+
+    def rotate(self) -> None:
+        """Give the session a new id; the old one is dead at once. For a change of privilege."""
+        self._used()
+        self.wishes.rotates = True
+
+    def require_fresh(self, max_age_s: float) -> None:
+        """Make sure that the user logged in lately.
+
+        Raises:
+            LoginNotFreshError: nobody is logged in, or for longer than that.
+        """
+        auth_s = self.auth_time_s
+        if auth_s is None or self._sessions.now_s() - auth_s > max_age_s:
+            raise LoginNotFreshError(f"the login is older than {max_age_s:g} s; ask for the password again")
+
+    # The lifetime.
+
+    @property
+    def expires_at_s(self) -> float:
+        """Wall clock of the end if nobody comes back after this request."""
+        self._used()
+        now_s = self._sessions.now_s()
+        meta = self.next_meta(now_s)
+        return min(idle_end_s(meta, now_s), meta.ends_s)
+
+    def set_lifetime(
+        self,
+        *,
+        idle_s: float | None = None,
+        absolute_s: float | None = None,
+        is_persistent: bool | None = None,
+    ) -> None:
+        """Give this session lifetimes of its own.
+
+        Args:
+            idle_s: promised life without a visit.
+            absolute_s: seconds from now to the absolute end.
+            is_persistent: False lets the cookie end with the browser.
+        """
+        self._used()
+        if idle_s is not None:
+            self.wishes.idle_s = idle_s
+        if absolute_s is not None:
+            self.wishes.ends_s = self._sessions.now_s() + absolute_s
+        if is_persistent is not None:
+            self.wishes.is_persistent = is_persistent
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the store has no such session yet."""
+        self._used()
+        return self._record() is None
+
+    @property
+    def modified(self) -> bool:
+        """Whether there is something to save."""
+        has_wishes = self.wishes != Wishes()
+        return has_wishes or bool(self._fields.unsaved())
+
+    # For flows and frameworks.
+
+    @property
+    def fields(self) -> Fields:
+        """The fields, without counting as an access."""
+        return self._fields
+
+    def take(self, loaded: Loaded) -> None:
+        """Take over what the store said."""
+        self.loaded = loaded
+        if loaded.record is not None:
+            self._fields = Fields(
+                loaded.record.fields,
+                self._sessions.sealing,
+                loaded.record.meta.incarnation,
+                self._sessions.policy.merges,
+            )
+
+    def next_meta(self, now_s: float) -> Meta:
+        """Return the meta data as this request wants it."""
+        record, wishes, policy = self._record(), self.wishes, self._sessions.policy
+        meta = record.meta if record is not None else None
+        if meta is None or wishes.user is not None:
+            meta = Meta(
+                incarnation=self._fields.incarnation,
+                user=wishes.user or b"",
+                created_s=now_s,
+                auth_s=now_s if wishes.user is not None else 0.0,
+                ends_s=now_s + policy.absolute_s,
+                idle_s=policy.idle_s,
+                confirmed_s=now_s,
+                device=wishes.device if wishes.device is not None else self.client.user_agent,
+                address=self.client.address,
+            )
+        return meta._replace(
+            idle_s=wishes.idle_s if wishes.idle_s is not None else meta.idle_s,
+            ends_s=wishes.ends_s if wishes.ends_s is not None else meta.ends_s,
+            is_persistent=meta.is_persistent if wishes.is_persistent is None else wishes.is_persistent,
+        )
+
+    def _used(self) -> Fields:
+        self.accessed = True
+        if self.loaded is None:
+            self._load(self)
+        loaded = self.loaded
+        assert loaded is not None  # noqa: S101  # `load` calls `take`
+        if loaded.failure is not None and self._sessions.policy.on_unknown is OnUnknown.UNAVAILABLE:
+            raise loaded.failure
+        return self._fields
+
+    def _record(self) -> Record | None:
+        return self.loaded.record if self.loaded is not None and not self.wishes.logs_out else None
+
+    def _stored_user(self) -> bytes:
+        record = self._record()
+        return record.meta.user if record is not None else b""
+
+    def _no_fields(self) -> Fields:
+        sessions = self._sessions
+        return Fields({}, sessions.sealing, sessions.entropy(_INCARNATION_BYTES), sessions.policy.merges)
+
+    def __repr__(self) -> str:
+        """Return the state without any content."""
+        state = self.loaded.verdict.value if self.loaded is not None else "not loaded"
+        return f"<Session {state}>"

@@ -1,0 +1,103 @@
+"""Stores by URL scheme. To add one: a file with a `Store` class, and a line in `STORES`.
+
+A store performs operations (`limpet.sessions.operations`), each in one atomic step, blocking
+(`run`) or not (`arun`). It knows neither cookies nor policies, and sees no id, only hashes. It
+raises when it cannot tell; it never answers "nothing" because it could not look.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
+from urllib.parse import urlsplit
+
+from limpet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from limpet.sessions.operations import Operation
+
+A = TypeVar("A")
+
+
+class Finding(NamedTuple):
+    """Something about a store that can log users out.
+
+    Attributes:
+        id: never reused.
+        severity: "error" or "warning".
+        what: one sentence.
+        fix: what to do.
+    """
+
+    id: str
+    severity: str
+    what: str
+    fix: str
+
+
+class Store(Protocol):
+    """What every store does. Safe to use from several threads and event loops."""
+
+    def run(self, operation: Operation[A]) -> A:
+        """Perform an operation, blocking.
+
+        Raises:
+            StoreUnavailableError: the store did not say.
+            NotSupportedByStoreError: this store cannot do that.
+        """
+        ...
+
+    async def arun(self, operation: Operation[A]) -> A:
+        """Perform an operation without blocking the event loop; raises as `run` does."""
+        ...
+
+    def check(self) -> list[Finding]:
+        """Return what is wrong with the store's configuration; for the start of a server."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close this event loop's connections."""
+        ...
+
+
+#: scheme -> module:class, imported when first used.
+STORES = {
+    "memory": "limpet.sessions.stores.memory:MemoryStore",
+    "sqlite": "limpet.sessions.stores.sqlite:SqliteStore",
+    "redis": "limpet.sessions.stores.redis:RedisStore",
+    "rediss": "limpet.sessions.stores.redis:RedisStore",
+    "valkey": "limpet.sessions.stores.redis:RedisStore",
+    "valkeys": "limpet.sessions.stores.redis:RedisStore",
+    "redis+sentinel": "limpet.sessions.stores.redis:RedisStore",
+    "redis+cluster": "limpet.sessions.stores.redis:RedisStore",
+    "memcached": "limpet.sessions.stores.memcached:MemcachedStore",
+}
+
+
+def open_store(url: str, *, timeout_s: float = 0.125) -> Store:
+    """Return the store of a URL; it connects when first used.
+
+    Args:
+        timeout_s: how long one attempt of an operation may take.
+
+    Raises:
+        ConfigError: an unknown scheme, a URL that makes no sense, or a client that is not installed.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme not in STORES:
+        raise ConfigError(
+            [f"sessions.store: {scheme!r} is no kind of store; write one of {', '.join(STORES)}"]
+        )
+    module, _, name = STORES[scheme].partition(":")
+    try:
+        cls: Any = getattr(import_module(module), name)
+    except ImportError as error:
+        extra = module.rpartition(".")[2]
+        raise ConfigError(
+            [f"sessions.store: {scheme!r} needs {error.name!r}; install limpet[{extra}]"]
+        ) from error
+    return cast("Store", cls(url, timeout_s=timeout_s))

@@ -1,0 +1,250 @@
+"""Sessions in an SQLite file, for several processes on one machine. `sqlite:///path`.
+
+Write-ahead logging, so readers never wait for a writer. What stands at a key is one blob with a
+revision; a write names the revision that was read in its WHERE clause, and the user's epoch, so
+that nothing is overwritten unseen. What must survive a power cut (a login, a logout, a
+revocation) is synced to disk before the answer; other writes survive a crash of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import unquote, urlsplit
+
+from limpet.errors import ConfigError
+from limpet.sessions.errors import StoreUnavailableError
+from limpet.sessions.operations import (
+    Commit,
+    Create,
+    End,
+    Facts,
+    ListUser,
+    Load,
+    Operation,
+    Purge,
+    ReadFacts,
+    RevokeEveryone,
+    RevokeUser,
+    Stored,
+)
+from limpet.sessions.record import Key, Record, pack_stored, unpack_stored
+from limpet.sessions.stores import Finding
+from limpet.sessions.stores.transition import transition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+A = TypeVar("A")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS limpet_sessions (
+    session TEXT PRIMARY KEY, user TEXT NOT NULL, revision INTEGER NOT NULL, until_s REAL NOT NULL,
+    data BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS limpet_sessions_user ON limpet_sessions (user) WHERE user <> '';
+CREATE INDEX IF NOT EXISTS limpet_sessions_until ON limpet_sessions (until_s);
+CREATE TABLE IF NOT EXISTS limpet_users (
+    user TEXT PRIMARY KEY, epoch BLOB NOT NULL, until_s REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS limpet_facts (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+"""
+_LOAD = """SELECT (SELECT epoch FROM limpet_users WHERE user = ?2), s.revision, s.data FROM (SELECT 1)
+    LEFT JOIN limpet_sessions AS s ON s.session = ?1 AND s.until_s > ?3"""
+_WRITE = """UPDATE limpet_sessions SET revision = revision + 1, until_s = ?, data = ?
+    WHERE session = ? AND revision = ? AND (user = '' OR EXISTS
+    (SELECT 1 FROM limpet_users AS u WHERE u.user = limpet_sessions.user AND u.epoch = ?))"""
+#: Tries of a write that others keep overtaking; each failure means that another one succeeded.
+_MAX_TRIES = 100
+
+
+class SqliteStore:
+    """A file that several processes share.
+
+    Args:
+        url: `sqlite:///relative/path` or `sqlite:////absolute/path`.
+        timeout_s: how long an operation waits for other writers.
+        now_s: wall clock.
+
+    Raises:
+        ConfigError: no path.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 0.125, now_s: Callable[[], float] = time.time) -> None:
+        self._path = unquote(urlsplit(url).path).removeprefix("/")
+        if not self._path:
+            raise ConfigError([f"sessions.store: {url!r} names no file; write sqlite:///PATH"])
+        self._timeout_s = timeout_s
+        self._now_s = now_s
+        self._idle: list[sqlite3.Connection] = []
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+
+    def run(self, operation: Operation[A]) -> A:
+        """Perform an operation, blocking."""
+        try:
+            with self._connection() as connection:
+                return cast("A", self._perform(connection, operation))
+        except sqlite3.Error as error:
+            raise StoreUnavailableError(f"{self._path}: {error}") from error
+
+    async def arun(self, operation: Operation[A]) -> A:
+        """Perform an operation in a thread: even a reader may have to wait for the disk."""
+        return await asyncio.to_thread(self.run, operation)
+
+    def check(self) -> list[Finding]:
+        """Tell if the file cannot be used."""
+        try:
+            self.run(Purge(self._now_s()))
+        except StoreUnavailableError as error:
+            return [
+                Finding("S201", "error", str(error), "check the path, its permissions and the disk's space")
+            ]
+        return []
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    async def aclose(self) -> None:
+        """Close the connections that are not in use."""
+        self.close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._pid != os.getpid():  # a connection must not be carried into a forked process
+                self._idle, self._pid = [], os.getpid()
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = self._connect()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        with self._lock:
+            self._idle.append(connection)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=self._timeout_s, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.executescript(_SCHEMA)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _perform(self, connection: sqlite3.Connection, operation: Operation[Any]) -> Any:
+        match operation:
+            case Load(key):
+                return self._read(connection, key)[0]
+            case Commit():
+                return self._change(connection, operation)
+            case Create():
+                with _durable(connection):
+                    return self._create(connection, operation)
+            case End():
+                with _durable(connection):
+                    return self._change(connection, operation)
+            case RevokeUser(user, epoch):
+                with _durable(connection):
+                    connection.execute("UPDATE limpet_users SET epoch = ? WHERE user = ?", (epoch, user))
+            case ListUser(user):
+                return self._list(connection, user)
+            case RevokeEveryone(now_s):
+                with _durable(connection), _transaction(connection):
+                    connection.execute("DELETE FROM limpet_sessions")
+                    connection.execute("DELETE FROM limpet_users")
+                    connection.execute(
+                        "INSERT OR REPLACE INTO limpet_facts VALUES ('everyone_s', ?)", (now_s,)
+                    )
+            case ReadFacts(now_s):
+                return _facts(connection, now_s)
+            case Purge(now_s):
+                return _purge(connection, now_s)
+        return None
+
+    def _read(self, connection: sqlite3.Connection, key: Key) -> tuple[Stored, int]:
+        row = connection.execute(_LOAD, (key.session, key.user, self._now_s())).fetchone()
+        epoch, revision, data = row
+        what = unpack_stored(data) if data is not None else None
+        return Stored(what, epoch if key.user else b""), revision or 0
+
+    def _create(self, connection: sqlite3.Connection, operation: Create) -> Any:
+        key = operation.key
+        with _transaction(connection):
+            if key.user:
+                connection.execute(
+                    "INSERT INTO limpet_users VALUES (?, ?, ?)"
+                    " ON CONFLICT (user) DO UPDATE SET until_s = max(until_s, excluded.until_s)",
+                    (key.user, operation.seed, operation.record.meta.ends_s),
+                )
+            before, _ = self._read(connection, key)
+            answer, what = transition(operation, before)
+            if what is not None:
+                row = (key.session, key.user, operation.until_s, pack_stored(what))
+                connection.execute("INSERT OR REPLACE INTO limpet_sessions VALUES (?, ?, 0, ?, ?)", row)
+        return answer
+
+    def _change(self, connection: sqlite3.Connection, operation: Commit | End) -> Any:
+        key = operation.key
+        for _ in range(_MAX_TRIES):
+            before, revision = self._read(connection, key)
+            answer, what = transition(operation, before)
+            if what is None:
+                return answer
+            row = (operation.until_s, pack_stored(what), key.session, revision, before.epoch)
+            if connection.execute(_WRITE, row).rowcount == 1:
+                return answer
+        raise StoreUnavailableError(f"{self._path}: others kept writing to the same session")
+
+    def _list(self, connection: sqlite3.Connection, user: str) -> list[tuple[Key, Record]]:
+        rows = connection.execute(
+            "SELECT s.session, s.data, u.epoch FROM limpet_sessions AS s JOIN limpet_users AS u USING (user)"
+            " WHERE user = ? AND s.until_s > ?",
+            (user, self._now_s()),
+        ).fetchall()
+        stored = [(Key(session, user), Stored(unpack_stored(data), epoch)) for session, data, epoch in rows]
+        return [(key, each.alive) for key, each in stored if each.alive is not None]
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+@contextmanager
+def _durable(connection: sqlite3.Connection) -> Iterator[None]:
+    # If this fails half-way the connection is closed, so the setting need not be restored.
+    connection.execute("PRAGMA synchronous = FULL")
+    yield
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _facts(connection: sqlite3.Connection, now_s: float) -> Facts:
+    connection.execute("INSERT OR IGNORE INTO limpet_facts VALUES ('born_s', ?)", (now_s,))
+    found = dict(connection.execute("SELECT name, value FROM limpet_facts").fetchall())
+    return Facts(found["born_s"], found.get("everyone_s", 0.0))
+
+
+def _purge(connection: sqlite3.Connection, now_s: float) -> int:
+    removed = connection.execute("DELETE FROM limpet_sessions WHERE until_s <= ?", (now_s,)).rowcount
+    connection.execute("DELETE FROM limpet_users WHERE until_s <= ?", (now_s,))
+    return removed
