@@ -207,6 +207,8 @@ class _Api:
         group, state = self._target(request)
         body = await _body(request)
         is_on = body.get("on")
+        if state.health is Health.DRAINING:
+            raise AdminError(409, f"{state.id} is draining; add it again first")
         if not isinstance(is_on, bool):
             raise AdminError(400, "on: must be true or false")
         self._balancer.state.set_maintenance(group.name, state.id, is_on=is_on)
@@ -260,6 +262,7 @@ def status(balancer: Balancer) -> dict[str, Any]:
             for listener, bound in balancer.bound.items()
         ],
         "target_groups": groups,
+        "leaving": [_describe(state, {}) for state in balancer.state.leaving],
     }
 
 

@@ -27,7 +27,7 @@ from limpet.proxy.access_log import AccessLog
 from limpet.proxy.server import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from limpet.config.schema import AccessLogSettings, Settings
     from limpet.control.dns import LookUp
@@ -62,6 +62,7 @@ class Balancer:
         self._loop = asyncio.get_running_loop()
         self._look_up = look_up or dns.system_look_up(self._loop)
         self._names: dict[str, list[str]] = {}
+        self._resolved: dict[str, list[Target]] = {}  # by group, as last registered
         self._tasks: list[asyncio.Task[None]] = []
         self._reload_lock = asyncio.Lock()
         self.settings = load()
@@ -83,14 +84,16 @@ class Balancer:
         Raises:
             ConfigError: an address cannot be bound, or a file cannot be read.
         """
-        listeners = _listeners(self.settings)
-        targets = await self._targets(self.settings)
-        self.state.apply(
-            self.settings, self._sealing(self.keys), targets, listeners, _forwarding(self.settings)
-        )
-        self.checker.watch(self.state.groups)
-        await self.checker.first_round(_FIRST_ROUND_S)
-        await self._open(listeners)
+        async with self._reload_lock:  # the admin listener may be there already
+            listeners = _listeners(self.settings)
+            targets = await self._targets(self.settings)
+            self.state.apply(
+                self.settings, self._sealing(self.keys), targets, listeners, _forwarding(self.settings)
+            )
+            self._resolved = targets
+            self.checker.watch(self.state.groups)
+            await self.checker.first_round(_FIRST_ROUND_S)
+            await self._open(listeners)
         self._tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._watch_names())]
 
     async def reload(self) -> None:
@@ -101,17 +104,24 @@ class Balancer:
         """
         async with self._reload_lock:
             settings = self._load()
-            keys = load_keys(settings.keys)
+            keys = load_keys(settings.keys, self.keys)
             forwarding = _forwarding(settings)
             listeners = _listeners(settings)
             targets = await self._targets(settings)
             is_same_log = settings.access_log == self.settings.access_log
             log = self.proxy.access_log if is_same_log else _open_log(settings.access_log)
             # Nothing that may fail comes after the listeners, and they undo what they did.
-            await self._open([x for x in listeners if x not in self.bound])
-            for listener in [x for x in self.bound if x not in listeners]:
-                self.proxy.close(self.bound.pop(listener))
+            changed = _changed(self.bound, listeners)
+            new = [x for x in listeners if x not in self.bound and x not in changed.values()]
+            try:
+                await self._open(new)
+            except ConfigError:
+                if not is_same_log and log is not None:
+                    log.close()
+                raise
+            self._relisten(changed, listeners)
             self.state.apply(settings, self._sealing(keys), targets, listeners, forwarding)
+            self._resolved = targets
             if not is_same_log:
                 self.proxy.settle()
                 old, self.proxy.access_log = self.proxy.access_log, log
@@ -166,14 +176,24 @@ class Balancer:
     async def _watch_names(self) -> None:
         while True:
             await asyncio.sleep(min(group.dns_interval_s for group in self.settings.target_groups.values()))
-            for name, group in self.settings.target_groups.items():
+            settings = self.settings
+            for name, group in settings.target_groups.items():
                 targets = compiled.targets(group)
-                if any(target.address.is_name for target in targets):
-                    before = {key: list(value) for key, value in self._names.items()}
-                    resolved = await dns.resolve(targets, self._names, self._look_up)
-                    if self._names != before:
-                        self.state.register(name, resolved)
-                        self.checker.watch(self.state.groups)
+                if not any(target.address.is_name for target in targets):
+                    continue
+                resolved = await dns.resolve(targets, self._names, self._look_up)
+                if self.settings is not settings:  # a reload came first: this is about the past
+                    break
+                self._register(name, resolved)
+
+    def _register(self, group_name: str, resolved: list[Target]) -> None:
+        # Only what DNS has changed: the rest keeps what commands have made of it.
+        before, self._resolved[group_name] = self._resolved[group_name], resolved
+        come = [target for target in resolved if target not in before]
+        gone = {target.id for target in before} - {target.id for target in resolved}
+        if come or gone:
+            self.state.exchange(group_name, come, gone)
+            self.checker.watch(self.state.groups)
 
     # reading settings
 
@@ -185,6 +205,13 @@ class Balancer:
             name: await dns.resolve(compiled.targets(group), self._names, self._look_up)
             for name, group in settings.target_groups.items()
         }
+
+    def _relisten(self, changed: dict[Listener, Listener], wanted: tuple[Listener, ...]) -> None:
+        for old, new in changed.items():
+            self.bound[new] = self.bound.pop(old)
+            self.proxy.relisten(self.bound[new], new)
+        for listener in [x for x in self.bound if x not in wanted]:
+            self.proxy.close(self.bound.pop(listener))
 
     async def _open(self, listeners: list[Listener] | tuple[Listener, ...]) -> None:
         opened: list[Listener] = []
@@ -199,6 +226,13 @@ class Balancer:
                     [f"listeners: {listener.address} cannot be bound ({reason}); choose a free address"]
                 ) from None
             opened.append(listener)
+
+
+def _changed(bound: Collection[Listener], wanted: tuple[Listener, ...]) -> dict[Listener, Listener]:
+    # An address that is kept is not bound again: what it serves changes under it.
+    left = {old.address: old for old in bound if old not in wanted}
+    new = [listener for listener in wanted if listener not in bound]
+    return {left.pop(listener.address): listener for listener in new if listener.address in left}
 
 
 def _listeners(settings: Settings) -> tuple[Listener, ...]:

@@ -1,11 +1,13 @@
 """Targets given by a DNS name: one target for each address that the name has.
 
-Their ids are made of the name and the address, so that a target that stays keeps its sessions
-when others come and go. A look-up that fails or finds nothing changes nothing.
+Their ids are the target's own and a digest of the address, even while the name has one address
+only: a target that stays keeps its id, and so its sessions, when others come and go. A look-up
+that fails, takes too long or finds nothing changes nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,12 +16,14 @@ from limpet.config.compile import target_id
 from limpet.core.address import Address
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable, Iterable
 
     from limpet.core.target import Target
 
     LookUp = Callable[[str], Awaitable[list[str]]]
+
+
+_LOOK_UP_S = 5.0
 
 
 def system_look_up(loop: asyncio.AbstractEventLoop) -> LookUp:
@@ -37,7 +41,7 @@ async def resolve(targets: Iterable[Target], known: dict[str, list[str]], look_u
 
     Args:
         known: addresses by name as of the last look-up; brought up to date.
-        look_up: raises OSError when it cannot tell.
+        look_up: raises OSError when it cannot tell, UnicodeError for what cannot be a DNS name.
     """
     resolved = []
     for target in targets:
@@ -46,18 +50,20 @@ async def resolve(targets: Iterable[Target], known: dict[str, list[str]], look_u
             resolved.append(target)
             continue
         try:
-            known[name] = await look_up(name) or known.get(name, [])
-        except OSError:
+            async with asyncio.timeout(_LOOK_UP_S):
+                known[name] = await look_up(name) or known.get(name, [])
+        except (OSError, UnicodeError):  # TimeoutError is an OSError
             known.setdefault(name, [])
         resolved += _targets_of_name(target, known[name])
     return resolved
 
 
 def _targets_of_name(target: Target, addresses: list[str]) -> list[Target]:
-    port = target.address.port
-    if len(addresses) == 1:  # the usual case keeps the id that the configuration gives
-        return [replace(target, address=Address(host=addresses[0], port=port))]
     return [
-        replace(target, id=target_id(f"{target.id} {address}"), address=Address(host=address, port=port))
+        replace(
+            target,
+            id=f"{target.id}-{target_id(address).removeprefix('t-')}",
+            address=Address(host=address, port=target.address.port),
+        )
         for address in addresses
     ]

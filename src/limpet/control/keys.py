@@ -24,11 +24,16 @@ class LoadedKeys(NamedTuple):
     is_lasting: bool
 
 
-def load_keys(settings: KeySettings) -> LoadedKeys:
+def load_keys(settings: KeySettings, current: LoadedKeys | None = None) -> LoadedKeys:
     """Read the keys.
 
+    Args:
+        current: the keys in use; they go on in memory where new ones would have to be made,
+            because a new key unpins every session.
+
     Raises:
-        ConfigError: the variable or file that was configured holds no usable keys.
+        ConfigError: the variable or file that was configured, or the file that was made at the
+            first start, holds no usable keys.
     """
     text = os.environ.get(settings.env)
     if text is not None:
@@ -37,12 +42,15 @@ def load_keys(settings: KeySettings) -> LoadedKeys:
         return LoadedKeys(
             _parse(_read(settings.file), f"keys.file {settings.file}"), str(settings.file), True
         )
-    path = default_path()
     try:
-        _make(path)
-        return LoadedKeys(_parse(path.read_text(), str(path)), str(path), True)
-    except OSError:
-        ring = parse_key_ring(generate_key(os.urandom))
+        path = default_path()
+        if current is None:
+            _make(path)
+        return LoadedKeys(_parse(path.read_bytes().decode(), str(path)), str(path), True)
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: is not UTF-8; restore it, or remove it to get a new key"]) from None
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+        ring = parse_key_ring(generate_key(os.urandom)) if current is None else current.ring
         return LoadedKeys(ring, "memory", False)
 
 
@@ -74,7 +82,7 @@ def _make(path: Path) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"keys.file: {str(path)!r} cannot be read ({error}); correct it"]) from None
 

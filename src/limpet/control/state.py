@@ -7,7 +7,8 @@ data plane's snapshot. Nothing here waits: callers do their I/O first.
 
 A target that is removed is *draining*: no request is sent to it any more, those in flight have
 the deregistration delay to finish. Then it is forgotten. One that comes back meanwhile is as if
-it had never left.
+it had never left. A target whose id now means another address, or whose group is gone, cannot
+come back: it is *leaving*, outside its group, and has the same delay.
 """
 
 from __future__ import annotations
@@ -37,6 +38,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
+class Drain:
+    """What is kept of a target while it drains.
+
+    Attributes:
+        ends_s: monotonic time at which it is forgotten.
+        health: what it had, and has again if it comes back.
+    """
+
+    ends_s: float
+    health: Health
+
+
+@dataclass(slots=True)
 class GroupState:
     """What is kept of one target group."""
 
@@ -49,7 +63,7 @@ class GroupState:
     stickiness_settings: StickinessSettings
     sealing: Sealing
     sessions: ActiveSessions
-    drain_ends_s: dict[str, float]
+    drains: dict[str, Drain]
     first_batch: set[str]  # registered when nobody was serving: they do not start slowly
 
 
@@ -59,12 +73,18 @@ class State:
     Args:
         on_snapshot: gets every new snapshot.
         on_forgotten: told of a target whose draining has ended.
+
+    Attributes:
+        groups: by name.
+        leaving: targets that are in no group any more, and the monotonic time at which what is
+            still in flight to them is cut.
     """
 
     def __init__(
         self, on_snapshot: Callable[[Snapshot], None], on_forgotten: Callable[[TargetState], None]
     ) -> None:
         self.groups: dict[str, GroupState] = {}
+        self.leaving: dict[TargetState, float] = {}
         self._on_snapshot = on_snapshot
         self._on_forgotten = on_forgotten
         self._version = 0
@@ -87,8 +107,9 @@ class State:
             forwarding: with its files read.
         """
         for name in set(self.groups) - set(settings.target_groups):
-            for state in self.groups.pop(name).targets.values():
-                self._on_forgotten(state)
+            group = self.groups.pop(name)
+            for state in group.targets.values():
+                self._leave(group, state)
         for name, group_settings in settings.target_groups.items():
             group = self._group(name, group_settings, sealing)
             self._register(group, targets[name])
@@ -97,9 +118,14 @@ class State:
         self._forwarding = forwarding
         self.publish()
 
-    def register(self, group_name: str, targets: list[Target]) -> None:
-        """Make these the targets of a group; those that are missing drain."""
-        self._register(self.groups[group_name], targets)
+    def exchange(self, group_name: str, come: list[Target], gone: set[str]) -> None:
+        """Register some targets of a group and drain others; the rest stays as it is."""
+        group = self.groups[group_name]
+        self._note_first_batch(group, {target.id for target in come})
+        for target in come:
+            self._put(group, target)
+        for target_id in gone & set(group.targets):
+            self._drain(group, group.targets[target_id])
         self.publish()
 
     def add(self, group_name: str, target: Target) -> None:
@@ -120,7 +146,7 @@ class State:
         self.publish()
 
     def set_maintenance(self, group_name: str, target_id: str, *, is_on: bool) -> None:
-        """Take a target out of service or back; it stays registered."""
+        """Take a target out of service or back; it stays registered. It must not be draining."""
         group = self.groups[group_name]
         state = group.targets[target_id]
         state.target = replace(state.target, is_in_maintenance=is_on)
@@ -155,13 +181,18 @@ class State:
                     state.ramp_started_s, group.settings.slow_start_s, now_s
                 ):
                     state.ramp_started_s = None
-            for target_id, ends_s in list(group.drain_ends_s.items()):
+            for target_id, drain in list(group.drains.items()):
                 state = group.targets[target_id]
-                if state.in_flight == 0 or now_s >= ends_s:
-                    del group.drain_ends_s[target_id], group.targets[target_id]
+                if state.in_flight == 0 or now_s >= drain.ends_s:
+                    del group.drains[target_id], group.targets[target_id]
                     state.health = Health.UNUSED
                     self._on_forgotten(state)
                     is_changed = True
+        for state, ends_s in list(self.leaving.items()):
+            if state.in_flight == 0 or now_s >= ends_s:
+                del self.leaving[state]
+                state.health = Health.UNUSED
+                self._on_forgotten(state)
         if is_changed:
             self.publish()
 
@@ -195,7 +226,7 @@ class State:
                 stickiness_settings=sticky_settings,
                 sealing=sealing,
                 sessions=ActiveSessions(window_s),
-                drain_ends_s={},
+                drains={},
                 first_batch=set(),
             )
             return group
@@ -208,16 +239,18 @@ class State:
             group.stickiness_settings, group.sealing = sticky_settings, sealing
         group.sessions.window_s = window_s
         if settings.health_check.enabled != group.settings.health_check.enabled:
+            unchecked = Health.INITIAL if settings.health_check.enabled else Health.UNAVAILABLE
             for state in group.targets.values():
                 if state.health not in {Health.DRAINING, Health.MAINTENANCE}:
-                    state.health = Health.INITIAL if settings.health_check.enabled else Health.UNAVAILABLE
+                    state.health = unchecked
+            for drain in group.drains.values():
+                drain.health = unchecked
         group.settings = settings
         return group
 
     def _register(self, group: GroupState, targets: list[Target]) -> None:
         wanted = {target.id for target in targets}
-        if not any(state.health in SERVING for state in group.targets.values()):
-            group.first_batch = wanted - set(group.targets)
+        self._note_first_batch(group, wanted)
         for state in list(group.targets.values()):
             if state.id not in wanted:
                 self._drain(group, state)
@@ -228,19 +261,23 @@ class State:
         order += [target_id for target_id in group.targets if target_id not in wanted]
         group.targets = {target_id: group.targets[target_id] for target_id in order}
 
+    def _note_first_batch(self, group: GroupState, wanted: set[str]) -> None:
+        if not any(state.health in SERVING for state in group.targets.values()):
+            group.first_batch = wanted - set(group.targets)
+
     def _put(self, group: GroupState, target: Target) -> None:
         state = group.targets.get(target.id)
         if state is not None and state.target.address != target.address:
             # Another server under an old name: what was known of the old one is not true of it.
-            self._on_forgotten(state)
+            self._leave(group, state)
             state = None
+        drain = group.drains.pop(target.id, None)
         if state is None:
             state = group.targets[target.id] = TargetState(target)
             state.health = _unchecked(group)
-        elif state.health is Health.DRAINING:
-            state.health = _unchecked(group)
+        elif drain is not None:
+            state.health = drain.health
             state.health_detail = "registered again"
-        group.drain_ends_s.pop(target.id, None)
         state.target = target
         self._settle_maintenance(group, state)
 
@@ -253,10 +290,18 @@ class State:
             state.health_detail = "back from maintenance"
 
     def _drain(self, group: GroupState, state: TargetState) -> None:
-        if state.health is not Health.DRAINING:
+        if state.id not in group.drains:
+            ends_s = time.monotonic() + group.settings.deregistration_delay_s
+            group.drains[state.id] = Drain(ends_s, state.health)
             state.health = Health.DRAINING
             state.health_detail = "deregistered"
-            group.drain_ends_s[state.id] = time.monotonic() + group.settings.deregistration_delay_s
+
+    def _leave(self, group: GroupState, state: TargetState) -> None:
+        drain = group.drains.pop(state.id, None)
+        delay_s = group.settings.deregistration_delay_s
+        self.leaving[state] = drain.ends_s if drain is not None else time.monotonic() + delay_s
+        state.health = Health.DRAINING
+        state.takes_sticky = False
 
 
 def _unchecked(group: GroupState) -> Health:

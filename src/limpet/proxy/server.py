@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
 _SWEEP_S = 0.25
 _BACKLOG = 4096
-#: Exchanges that are logged and remembered at the latest when they are so many.
-_MAX_FINISHED = 256
+#: Exchanges that are logged and remembered at the latest when they are so many: few enough that
+#: nobody waits long for it, and enough to make it cheap.
+_MAX_FINISHED = 32
 
 
 class Proxy:
@@ -80,7 +81,7 @@ class Proxy:
         self.rejected_connections = 0
         self.pools: dict[TargetState, TargetPool] = {}
         self.reader = RequestReader(snapshot.client_limits)
-        self._servers: dict[Address, asyncio.Server] = {}
+        self._servers: dict[Address, tuple[asyncio.Server, _Serving]] = {}
         self._id_prefix = secrets.token_hex(6).encode()
         self._id_count = 0
         self._date = (0, b"")
@@ -104,24 +105,32 @@ class Proxy:
             OSError: the address cannot be bound.
         """
         address = listener.address
+        serving = _Serving(listener)
         if address.path is not None:
             _remove_stale_socket(address.path)
             server = await self.loop.create_unix_server(
-                lambda: ClientConnection(self, listener), address.path, backlog=_BACKLOG
+                lambda: ClientConnection(self, serving.listener), address.path, backlog=_BACKLOG
             )
             bound = address
         else:
             server = await self.loop.create_server(
-                lambda: ClientConnection(self, listener), address.host, address.port or 0, backlog=_BACKLOG
+                lambda: ClientConnection(self, serving.listener),
+                address.host,
+                address.port or 0,
+                backlog=_BACKLOG,
             )
             name = server.sockets[0].getsockname()
             bound = Address(host=address.host, port=name[1])
-        self._servers[bound] = server
+        self._servers[bound] = server, serving
         return bound
+
+    def relisten(self, address: Address, listener: Listener) -> None:
+        """Serve another listener on a bound address; open connections keep the old one."""
+        self._servers[address][1].listener = listener
 
     def close(self, address: Address) -> None:
         """Stop serving on a bound address; open connections go on."""
-        self._servers.pop(address).close()
+        self._servers.pop(address)[0].close()
         if address.path is not None:
             with contextlib.suppress(OSError):
                 Path(address.path).unlink()
@@ -241,6 +250,14 @@ class Proxy:
                     pool.wake()
         self.settle()
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
+
+
+class _Serving:
+    # What new connections of a server belong to; a reload may change it.
+    __slots__ = ("listener",)
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
 
 
 def _remove_stale_socket(path: str) -> None:
