@@ -41,10 +41,15 @@ def _listeners(settings: Settings) -> Iterator[str]:
             and not listener.address.startswith("unix:")
         ):
             yield f"{path}.proxy_protocol: is believed of trusted_proxies only; add the network that sends it"
-    addresses = [x.address for x in settings.listeners if not x.address.endswith(":0")]
-    for address, count in Counter(addresses).items():
+    parsed = [parse_address(listener.address) for listener in settings.listeners]
+    # Port 0 is another port each time, but two listeners must differ in something.
+    places = Counter(
+        (address, listener.target_group if address.port == 0 else None)
+        for address, listener in zip(parsed, settings.listeners, strict=True)
+    )
+    for (address, _), count in places.items():
         if count > 1:
-            yield f"listeners: {address!r} stands {count} times; remove all but one"
+            yield f"listeners: {str(address)!r} stands {count} times; remove all but one"
 
 
 def _admin(settings: Settings) -> Iterator[str]:

@@ -6,7 +6,8 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?\.?")
+_LABEL = r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,8 @@ class Address:
     """A TCP host and port, or the path of a Unix socket.
 
     Attributes:
-        host: IP address without brackets, or a DNS name; None for a Unix socket.
+        host: IP address without brackets, or a DNS name; None for a Unix socket. As read from a
+            text it is in its one canonical form: IPv6 compressed, names in lower case.
         port: 0 to 65535; 0 lets the system choose (listeners only). None for a Unix socket.
         path: file path of a Unix socket; None for TCP.
     """
@@ -67,6 +69,7 @@ def parse_address(text: str, *, default_port: int | None = None) -> Address:
     if not port_text and default_port is None:
         raise ValueError(f"{text!r} has no port; write HOST:PORT")
     port = default_port if not port_text else _port(port_text, text)
+    host = str(ipaddress.ip_address(host)) if _is_ip(host) else host.lower()
     if not _is_ip(host) and not _HOST_NAME.fullmatch(host):
         raise ValueError(f"{text!r} has no valid host; write HOST:PORT, [IPV6]:PORT or unix:/path")
     return Address(host=host, port=port)
