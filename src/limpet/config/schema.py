@@ -39,7 +39,9 @@ def _as_target(value: Any) -> Any:
 
 
 Seconds = Annotated[float, Field(gt=0, le=86400 * 30)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+NAME_WORDS = "1 to 64 letters, digits, '.', '_' or '-'; a letter or digit first"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$")]
 
 

@@ -100,6 +100,11 @@ def _stickiness(path: str, stickiness: StickinessSettings) -> Iterator[str]:
 
 def _health_check(path: str, group: TargetGroupSettings) -> Iterator[str]:
     check = group.health_check
+    for name, count in Counter(name.lower() for name in check.headers).items():
+        if name in {"transfer-encoding", "content-length"}:
+            yield f"{path}.headers.{name}: a check has no body; remove it"
+        if count > 1:
+            yield f"{path}.headers: {name!r} stands {count} times; remove all but one"
     for part in check.matcher.split(","):
         low, _, high = part.partition("-")
         if high and int(high) < int(low):

@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import re
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -25,9 +27,11 @@ from starlette.routing import Route
 
 from limpet import __version__
 from limpet.config.compile import target_id
-from limpet.core.address import parse_address
+from limpet.config.schema import NAME_PATTERN, NAME_WORDS
+from limpet.core.address import Address, parse_address
 from limpet.core.target import Health, Target
 from limpet.errors import ConfigError
+from limpet.proxy.server import remove_stale_socket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +41,6 @@ if TYPE_CHECKING:
 
     from limpet.control.balancer import Balancer
     from limpet.control.state import GroupState
-    from limpet.core.address import Address
     from limpet.core.target import TargetState
 
 _CHANGING = frozenset({"POST", "PUT", "DELETE", "PATCH"})
@@ -81,7 +84,7 @@ class AdminServer:
             ) from None
         self.bound = address
         if address.path is None:
-            self.bound = parse_address("{}:{}".format(*listening.getsockname()[:2]))
+            self.bound = Address(host=address.host, port=listening.getsockname()[1])
         config = uvicorn.Config(
             Guard(routes(self._balancer), str(self.bound)),
             log_config=None,
@@ -98,6 +101,10 @@ class AdminServer:
         if self._server is not None and self._task is not None:
             self._server.should_exit = True
             await self._task
+            self._server = None
+            if self.bound is not None and self.bound.path is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(self.bound.path)  # noqa: PTH108  # nothing that waits
 
 
 class Guard:
@@ -178,17 +185,11 @@ class _Api:
     async def add(self, request: Request) -> JSONResponse:
         group = self._group(request)
         body = await _body(request)
-        address, weight = body.get("address"), body.get("weight", 1)
-        name = body.get("name")
-        if not isinstance(address, str) or not (name is None or isinstance(name, str)):
-            raise AdminError(400, "address: must be a string; write HOST:PORT or unix:/path")
-        try:
-            parsed = parse_address(address, default_port=80)
-        except ValueError as error:
-            raise AdminError(400, f"address: {error}") from None
-        if parsed.is_name:
-            raise AdminError(400, "address: a DNS name can be given in the file only; write an IP address")
-        target = Target(id=name or target_id(str(parsed)), address=parsed, weight=_weight(weight))
+        target = _target_of(body)
+        for state in group.targets.values():
+            is_leaving = state.health is Health.DRAINING
+            if state.id != target.id and state.target.address == target.address and not is_leaving:
+                raise AdminError(409, f"address: {target.address} is {state.id} already")
         self._balancer.add(group.name, target)
         return JSONResponse({"target": _describe(group.targets[target.id], {})}, 201)
 
@@ -211,7 +212,7 @@ class _Api:
             raise AdminError(409, f"{state.id} is draining; add it again first")
         if not isinstance(is_on, bool):
             raise AdminError(400, "on: must be true or false")
-        self._balancer.state.set_maintenance(group.name, state.id, is_on=is_on)
+        self._balancer.set_maintenance(group.name, state, is_on=is_on)
         return JSONResponse({"target": _describe(state, {})})
 
     def _group(self, request: Request) -> GroupState:
@@ -284,6 +285,27 @@ def _describe(state: TargetState, sessions: dict[str, int]) -> dict[str, Any]:
     }
 
 
+def _target_of(body: dict[str, Any]) -> Target:
+    unknown = set(body) - {"name", "address", "weight"}
+    if unknown:
+        raise AdminError(400, f"{min(unknown)}: unknown setting; there are name, address and weight")
+    text, name = body.get("address"), body.get("name")
+    if not isinstance(text, str):
+        raise AdminError(400, "address: must be a string; write HOST:PORT or unix:/path")
+    try:
+        address = parse_address(text, default_port=80)
+    except ValueError as error:
+        raise AdminError(400, f"address: {error}") from None
+    if address.is_name:
+        raise AdminError(400, "address: a DNS name can be given in the file only; write an IP address")
+    if address.port == 0:
+        raise AdminError(400, f"address: {text!r} has port 0; write the target's port")
+    if name is not None and not (isinstance(name, str) and re.fullmatch(NAME_PATTERN, name)):
+        raise AdminError(400, f"name: write {NAME_WORDS}")
+    weight = _weight(body.get("weight", 1))
+    return Target(id=name or target_id(str(address)), address=address, weight=weight)
+
+
 async def _body(request: Request) -> dict[str, Any]:
     data = b""
     async for part in request.stream():
@@ -320,8 +342,14 @@ class _Server(uvicorn.Server):
 
 def _bind(address: Address) -> socket.socket:
     if address.path is not None:
+        remove_stale_socket(address.path)
         listening = socket.socket(socket.AF_UNIX)
-        listening.bind(address.path)
+        # For its owner alone from the first moment: there is no password.
+        before = os.umask(0o177)
+        try:
+            listening.bind(address.path)
+        finally:
+            os.umask(before)
     else:
         family = socket.AF_INET6 if ":" in (address.host or "") else socket.AF_INET
         listening = socket.socket(family)

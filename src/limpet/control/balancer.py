@@ -151,6 +151,13 @@ class Balancer:
         self.state.add(group_name, target)
         self.checker.watch(self.state.groups)
 
+    def set_maintenance(self, group_name: str, state: TargetState, *, is_on: bool) -> None:
+        """Take a target out of service, or back; what comes back is checked at once."""
+        self.state.set_maintenance(group_name, state.id, is_on=is_on)
+        if not is_on:
+            self.checker.check_anew(state)
+            self.checker.watch(self.state.groups)
+
     # what happens meanwhile
 
     def _publish(self, snapshot: Snapshot) -> None:

@@ -55,6 +55,12 @@ class HealthChecker:
                 self._first[state] = asyncio.Event()
                 self._tasks[state] = asyncio.create_task(self._check_for_ever(group, state))
 
+    def check_anew(self, state: TargetState) -> None:
+        """Stop checking a target; the next `watch` begins with a check at once."""
+        task = self._tasks.pop(state, None)
+        if task is not None:
+            task.cancel()
+
     async def first_round(self, timeout_s: float) -> None:
         """Wait until every target was checked once, but not for ever."""
         waiting = [asyncio.create_task(event.wait()) for event in self._first.values()]
@@ -160,7 +166,10 @@ def _request(address: Address, settings: HealthCheckSettings) -> bytes:
         "User-Agent": f"limpet/{__version__} (health check)",
         "Accept": "*/*",
         "Connection": "close",
-        **settings.headers,
     }
+    # Names of fields are the same in any case (RFC 9110 section 5.1): one given replaces ours.
+    given = {name.lower() for name in settings.headers}
+    fields = {name: value for name, value in fields.items() if name.lower() not in given}
+    fields |= settings.headers
     lines = [f"GET {settings.path} HTTP/1.1", *[f"{name}: {value}" for name, value in fields.items()]]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")

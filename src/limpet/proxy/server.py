@@ -107,7 +107,7 @@ class Proxy:
         address = listener.address
         serving = _Serving(listener)
         if address.path is not None:
-            _remove_stale_socket(address.path)
+            remove_stale_socket(address.path)
             server = await self.loop.create_unix_server(
                 lambda: ClientConnection(self, serving.listener), address.path, backlog=_BACKLOG
             )
@@ -260,8 +260,8 @@ class _Serving:
         self.listener = listener
 
 
-def _remove_stale_socket(path: str) -> None:
-    # A socket file that nobody listens on is left over from a process that was killed.
+def remove_stale_socket(path: str) -> None:
+    """Remove a socket file that nobody listens on: a process that was killed left it."""
     probe = socket.socket(socket.AF_UNIX)
     try:
         probe.connect(path)

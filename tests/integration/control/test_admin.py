@@ -1,8 +1,14 @@
 """The admin listener: what it does, and what no web page can make it do."""
 
 import asyncio
+import socket
+import stat
 
 import pytest
+
+from limpet.control.admin import AdminServer
+from limpet.core.address import parse_address
+from limpet.core.target import Health
 
 
 def test_status_tells_targets_states_and_sessions(play):
@@ -155,5 +161,97 @@ def test_pinned_sessions_are_counted(play):
         _, facts = await ground.call("GET", "/status")
         assert sum(target["sessions"] for target in facts["target_groups"][0]["targets"]) == 3
         await asyncio.sleep(0)
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *({"name": name, "address": "127.0.0.1:1"} for name in ("a/b", "x\ny", "", "a b", "x" * 65, 'q"', 5)),
+        {"address": "127.0.0.1:0"},
+        {"address": "127.0.0.1:1", "wieght": 2},
+    ],
+)
+def test_a_target_that_cannot_be_is_not_added(play, body):
+    async def story(ground):
+        await ground.server("A")
+        await ground.start(ground.group("A"))
+        assert (await ground.call("POST", "/targets/web", body))[0] == 400
+        assert set(ground.balancer.state.groups["web"].targets) == {"A"}
+
+    play(story)
+
+
+def test_an_address_is_registered_once(play):
+    async def story(ground):
+        await ground.server("A")
+        await ground.start(ground.group("A"))
+        body = {"name": "Z", "address": ground.servers["A"].address}
+        assert (await ground.call("POST", "/targets/web", body))[0] == 409
+
+    play(story)
+
+
+def test_maintenance_of_a_draining_target_is_refused(play):
+    async def story(ground):
+        for name in "AB":
+            await ground.server(name)
+        await ground.start(ground.group("A", "B"))
+        ground.servers["A"].hold.clear()
+        slow = asyncio.create_task(ground.get("/slow"))
+        await ground.until(lambda: ground.state("A").in_flight == 1)
+        await ground.call("POST", "/targets/web/A/drain", {})
+        assert (await ground.call("PUT", "/targets/web/A/maintenance", {"on": False}))[0] == 409
+        assert ground.state("A").health is Health.DRAINING
+        ground.servers["A"].hold.set()
+        assert (await slow)[0] == 200
+
+    play(story)
+
+
+def test_what_comes_back_from_maintenance_is_checked_at_once(play):
+    async def story(ground):
+        for name in "AB":
+            await ground.server(name)
+        await ground.start(ground.group("A", "B", health_check={"interval_s": 60}))
+        for is_on in (True, False):
+            await ground.call("PUT", "/targets/web/A/maintenance", {"on": is_on})
+        await ground.until(lambda: ground.state("A").health is Health.HEALTHY)
+
+    play(story)
+
+
+def test_it_listens_on_ipv6(play):
+    async def story(ground):
+        await ground.server("A")
+        await ground.start(ground.group("A"))
+        admin = AdminServer(ground.balancer)
+        await admin.start(parse_address("[::1]:0"))
+        reader, writer = await asyncio.open_connection("::1", admin.bound.port)
+        writer.write(f"GET /status HTTP/1.1\r\nHost: {admin.bound}\r\nConnection: close\r\n\r\n".encode())
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        await admin.stop()
+
+    play(story)
+
+
+def test_its_socket_is_for_its_owner_replaces_a_stale_one_and_is_removed(play):
+    async def story(ground):
+        await ground.server("A")
+        await ground.start(ground.group("A"))
+        file = ground.tmp_path / "admin.sock"
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(str(file))
+        admin = AdminServer(ground.balancer)
+        await admin.start(parse_address(f"unix:{file}"))
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        reader, writer = await asyncio.open_unix_connection(file)
+        writer.write(b"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        await admin.stop()
+        assert not file.exists()
 
     play(story)

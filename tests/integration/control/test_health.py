@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from limpet.core.target import Health
 
 
@@ -127,5 +129,17 @@ def test_a_recovered_target_starts_slowly(play):
         assert ground.state("A").weight < 0.2
         bodies = [(await ground.get())[2] for _ in range(22)]
         assert 1 <= bodies.count(b"A") <= 4
+
+    play(story)
+
+
+@pytest.mark.parametrize("name", ["Host", "host"])
+def test_a_host_given_as_a_header_replaces_the_usual_one(play, name):
+    async def story(ground):
+        await ground.server("A")
+        await ground.start(ground.group("A", health_check={"headers": {name: "shop.example"}}))
+        head = ground.servers["A"].requests[0].lower()
+        assert head.count(b"\r\nhost:") == 1
+        assert b"\r\nhost: shop.example\r\n" in head
 
     play(story)
