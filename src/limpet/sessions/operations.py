@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
 
 from limpet.sessions.record import Committed, Edit, Key, Record, Tombstone
 
@@ -22,9 +22,14 @@ EPOCH_BYTES = 8
 
 
 class Operation(Generic[A]):
-    """An operation whose answer is an A."""
+    """An operation whose answer is an A.
+
+    Attributes:
+        is_bulk: reads or writes many keys, so the deadline of a request does not apply.
+    """
 
     __slots__ = ()
+    is_bulk: ClassVar[bool] = False
 
 
 T = TypeVar("T")
@@ -110,6 +115,7 @@ class RevokeUser(Operation[None]):
 class ListUser(Operation[list[tuple[Key, Record]]]):
     """Return a user's live records."""
 
+    is_bulk = True
     user: str
 
 
@@ -117,6 +123,7 @@ class ListUser(Operation[list[tuple[Key, Record]]]):
 class RevokeEveryone(Operation[None]):
     """Remove every record of every user, and remember when."""
 
+    is_bulk = True
     now_s: float
 
 
@@ -135,15 +142,21 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReadFacts(Operation[Facts]):
-    """Return what the store knows of itself; `now_s` becomes its birth if it has none."""
+    """Return what the store knows of itself; `now_s` becomes its birth if it has none.
+
+    Attributes:
+        key: asks the part of the store that keeps this key.
+    """
 
     now_s: float
+    key: Key
 
 
 @dataclass(frozen=True, slots=True)
 class Purge(Operation[int]):
     """Remove what has expired, where the store does not do so by itself; return how much."""
 
+    is_bulk = True
     now_s: float
 
 

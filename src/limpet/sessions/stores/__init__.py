@@ -73,7 +73,9 @@ STORES = {
     "valkey": "limpet.sessions.stores.redis:RedisStore",
     "valkeys": "limpet.sessions.stores.redis:RedisStore",
     "redis+sentinel": "limpet.sessions.stores.redis:RedisStore",
+    "rediss+sentinel": "limpet.sessions.stores.redis:RedisStore",
     "redis+cluster": "limpet.sessions.stores.redis:RedisStore",
+    "rediss+cluster": "limpet.sessions.stores.redis:RedisStore",
     "memcached": "limpet.sessions.stores.memcached:MemcachedStore",
 }
 

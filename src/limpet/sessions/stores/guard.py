@@ -101,12 +101,12 @@ class Guard:
         """Perform an operation without blocking the event loop; raises as `run` does."""
         started_s = self._begin()
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(None if operation.is_bulk else self._timeout_s):
                 return self._answered(started_s, await self._store.arun(operation))
         except Exception as error:  # noqa: BLE001  # as above
             self._raise_if_final(error)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(None if operation.is_bulk else self._timeout_s):
                 return self._answered(started_s, await self._store.arun(operation))
         except Exception as error:
             raise self._failed(error) from error

