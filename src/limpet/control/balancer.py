@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import sys
 import time
 from random import Random
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from limpet.control import dns
 from limpet.control.health_checker import HealthChecker
 from limpet.control.keys import LoadedKeys, load_keys
 from limpet.control.state import State
+from limpet.control.supervise import supervise
 from limpet.core.model import Snapshot
 from limpet.core.stickiness.settings import Sealing
 from limpet.errors import ConfigError
@@ -41,12 +43,17 @@ _FIRST_ROUND_S = 2.0
 _TICK_S = 0.25
 
 
+def _to_stderr(message: str) -> None:
+    sys.stderr.write(f"limpet: {message}\n")
+
+
 class Balancer:
     """A running balancer; made and used inside a running event loop.
 
     Args:
         load: reads the settings anew; raises ConfigError.
         look_up: resolves DNS names; the system's resolver if absent.
+        on_message: gets sentences for the operator.
 
     Attributes:
         settings: the current ones.
@@ -57,8 +64,14 @@ class Balancer:
         reloads: how often a reload succeeded.
     """
 
-    def __init__(self, load: Callable[[], Settings], look_up: LookUp | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Settings],
+        look_up: LookUp | None = None,
+        on_message: Callable[[str], None] = _to_stderr,
+    ) -> None:
         self._load = load
+        self._on_message = on_message
         self._loop = asyncio.get_running_loop()
         self._look_up = look_up or dns.system_look_up(self._loop)
         self._names: dict[str, list[str]] = {}
@@ -94,7 +107,9 @@ class Balancer:
             self.checker.watch(self.state.groups)
             await self.checker.first_round(_FIRST_ROUND_S)
             await self._open(listeners)
-        self._tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._watch_names())]
+        self._tasks = [
+            asyncio.create_task(supervise(work, self._on_message)) for work in (self._tick, self._watch_names)
+        ]
 
     async def reload(self) -> None:
         """Read the settings again and make them the current ones.
@@ -131,8 +146,11 @@ class Balancer:
             self.checker.watch(self.state.groups)
             self.reloads += 1
 
-    async def stop(self, timeout_s: float) -> int:
+    async def stop(self, timeout_s: float, cutting: asyncio.Event | None = None) -> int:
         """Stop listening, let requests finish, then stop everything.
+
+        Args:
+            cutting: once set, requests are not waited for any longer.
 
         Returns:
             How many requests were cut.
@@ -140,7 +158,7 @@ class Balancer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        cut = await self.proxy.drain(timeout_s)
+        cut = await self.proxy.drain(timeout_s, cutting)
         await self.checker.stop()
         if self.proxy.access_log is not None:
             self.proxy.access_log.close()

@@ -1,6 +1,7 @@
 """The process: an event loop, signals, and a balancer from start to end.
 
-SIGTERM and SIGINT drain and exit 0; SIGHUP reloads; SIGUSR1 reopens the access log.
+SIGTERM and SIGINT drain and exit 0, a second one ends the drain at once; SIGHUP reloads; SIGUSR1
+reopens the access log. All of them are taken from the first moment: the default of most is death.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import uvloop
 from limpet.control.admin import AdminServer
 from limpet.control.balancer import Balancer
 from limpet.control.file_watch import watch_file
+from limpet.control.supervise import supervise
 from limpet.core.address import parse_address
 from limpet.errors import ConfigError
 
@@ -80,25 +82,46 @@ async def _run(
     services: Sequence[Service],
     config_file: Path | None,
 ) -> int:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    signals = _Signals()
+    stopping = signals.stopping
     started: list[Service] = []
     try:
         for service in services:
             started.append(service)
             await _unless(stopping, service.start())
         if not stopping.is_set():
-            await _serve(load, on_ready, on_message, stopping, config_file)
+            await _serve(load, on_ready, on_message, signals, config_file)
     finally:
         for service in reversed(started):
             await service.stop()
     return 0
 
 
+class _Signals:
+    """What signals have asked for."""
+
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+        self.cutting = asyncio.Event()
+        self.reload = asyncio.Event()
+        self.reopen: Callable[[], None] = lambda: None
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._reopen)
+
+    def _reopen(self) -> None:
+        self.reopen()
+
+    def _stop(self) -> None:
+        if self.stopping.is_set():
+            self.cutting.set()
+        self.stopping.set()
+
+
 async def _unless(stopping: asyncio.Event, starting: Coroutine[None, None, None]) -> None:
-    # A service that takes long to start, or never does, must not hold up the end.
+    # What takes long to start, or never does, must not hold up the end.
     start = asyncio.create_task(starting)
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait([start, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -114,16 +137,23 @@ async def _serve(
     load: Callable[[], Settings],
     on_ready: Callable[[Ready], None],
     on_message: Callable[[str], None],
-    stopping: asyncio.Event,
+    signals: _Signals,
     config_file: Path | None,
 ) -> None:
-    balancer = Balancer(load)
+    balancer = Balancer(load, on_message=on_message)
+    signals.reopen = lambda: _reopen(balancer)
     admin = AdminServer(balancer)
     try:
         if balancer.settings.admin.enabled:
             await admin.start(parse_address(balancer.settings.admin.address))
-        await balancer.start()
-        background = _on_signals(balancer, on_message, config_file)
+        await _unless(signals.stopping, balancer.start())
+        if signals.stopping.is_set():
+            return
+        background = asyncio.create_task(
+            supervise(lambda: _reload_when_wanted(balancer, on_message, signals.reload), on_message)
+        )
+        if config_file is not None:
+            watch_file(config_file, signals.reload.set)
         if not balancer.keys.is_lasting:
             on_message("ticket keys are in memory only: a restart unpins every session; configure keys.file")
         # Everything made so far stays: the collector need not look at it again and again.
@@ -132,39 +162,29 @@ async def _serve(
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         on_ready(Ready(balancer, admin.bound))
-        await stopping.wait()
+        await signals.stopping.wait()
         background.cancel()
     finally:
-        cut = await balancer.stop(balancer.settings.shutdown_timeout_s)
+        cut = await balancer.stop(balancer.settings.shutdown_timeout_s, signals.cutting)
         if cut:
             on_message(f"{cut} requests were cut: they took longer than the shutdown timeout")
         await admin.stop()
 
 
-def _on_signals(
-    balancer: Balancer, on_message: Callable[[str], None], config_file: Path | None
-) -> asyncio.Task[None]:
-    loop = asyncio.get_running_loop()
-    wanted = asyncio.Event()
-    loop.add_signal_handler(signal.SIGHUP, wanted.set)
-    loop.add_signal_handler(signal.SIGUSR1, lambda: _reopen(balancer))
-    if config_file is not None:
-        watch_file(config_file, wanted.set)
-
-    async def reload_when_wanted() -> None:
-        while True:
-            await wanted.wait()
-            wanted.clear()
-            try:
-                await balancer.reload()
-            except ConfigError as error:
-                on_message("not reloaded, the old configuration goes on:")
-                for problem in error.problems:
-                    on_message(problem)
-            else:
-                on_message("reloaded")
-
-    return asyncio.create_task(reload_when_wanted())
+async def _reload_when_wanted(
+    balancer: Balancer, on_message: Callable[[str], None], wanted: asyncio.Event
+) -> None:
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        try:
+            await balancer.reload()
+        except ConfigError as error:
+            on_message("not reloaded, the old configuration goes on:")
+            for problem in error.problems:
+                on_message(problem)
+        else:
+            on_message("reloaded")
 
 
 def _reopen(balancer: Balancer) -> None:

@@ -135,8 +135,11 @@ class Proxy:
             with contextlib.suppress(OSError):
                 Path(address.path).unlink()
 
-    async def drain(self, timeout_s: float) -> int:
+    async def drain(self, timeout_s: float, cutting: asyncio.Event | None = None) -> int:
         """Stop serving: requests in flight are answered, and each answer closes its connection.
+
+        Args:
+            cutting: once set, they are not waited for any longer.
 
         Returns:
             How many requests were cut because they took longer than `timeout_s`.
@@ -147,7 +150,7 @@ class Proxy:
         for client in list(self.clients):
             client.close_idle()
         deadline_s = time.monotonic() + timeout_s
-        while self.clients and time.monotonic() < deadline_s:
+        while self.clients and time.monotonic() < deadline_s and not (cutting and cutting.is_set()):
             await asyncio.sleep(0.02)
             if not any(client.exchange is not None for client in self.clients):
                 break
@@ -176,14 +179,16 @@ class Proxy:
         Returns:
             How many requests were still in flight; they end with a 502.
         """
-        pool = self.pools.pop(target, None)
+        pool = self.pools.get(target)
         if pool is None:
             return 0
+        pool.wake()  # those that wait go elsewhere
         going_on = [client.exchange for client in self.clients if client.exchange is not None]
         left = [e for e in going_on if e.decision is not None and e.decision.target is target]
         for exchange in left:
             exchange.abort()
         pool.close_idle()
+        del self.pools[target]
         return len(left)
 
     # called by connections and exchanges
@@ -235,6 +240,7 @@ class Proxy:
     # time
 
     def _sweep(self) -> None:
+        self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)  # first: whatever happens, it goes on
         now_s = time.monotonic()
         for client in [client for client in self.clients if client.deadline_s < now_s]:
             client.on_deadline()
@@ -249,7 +255,6 @@ class Proxy:
                 if pool.waiting and not target.takes_sticky:
                     pool.wake()
         self.settle()
-        self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
 
 
 class _Serving:
