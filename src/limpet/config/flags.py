@@ -1,12 +1,12 @@
 """What the flags of `limpet up` and `limpet serve` mean as a configuration.
 
 Flags given beside a configuration file replace its values; those that concern a target group
-replace them in every group.
+replace them in every group. Targets replace those of the only group, or else of `default`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from limpet.config.load import load_data
@@ -37,11 +37,6 @@ class Flags:
     access_log: str | None = None
     access_log_format: str | None = None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no flag was given."""
-        return all(getattr(self, field.name) in {None, ()} for field in fields(self))
-
 
 def settings_from_flags(flags: Flags, data: Mapping[str, Any] | None = None) -> Settings:
     """Return the configuration that flags ask for, on top of a file's data.
@@ -59,8 +54,8 @@ def settings_from_flags(flags: Flags, data: Mapping[str, Any] | None = None) -> 
     groups = merged.get("target_groups", {})
     if isinstance(groups, dict):
         if flags.targets:
-            default = _over(groups.get("default", {}), {"targets": list(flags.targets)})
-            groups = {**groups, "default": default}
+            name = next(iter(groups)) if len(groups) == 1 else "default"
+            groups = {**groups, name: _over(groups.get(name, {}), {"targets": list(flags.targets)})}
         merged["target_groups"] = {name: _group(group, flags) for name, group in groups.items()}
     return load_data(merged)
 

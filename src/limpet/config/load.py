@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+import typing
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from limpet.config.schema import Settings
-from limpet.config.validate import problems
+from limpet.config.schema import (
+    FIELD_NAME_PATTERN,
+    FIELD_NAME_WORDS,
+    NAME_PATTERN,
+    NAME_WORDS,
+    AdminSettings,
+    Settings,
+    TargetGroupSettings,
+)
+from limpet.config.validate import admin_problems, group_problems, problems
 from limpet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -60,11 +69,25 @@ def load_data(data: dict[str, Any]) -> Settings:
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
-        raise ConfigError([_line(detail) for detail in _causes(error.errors())]) from None
+        lines = [_line(detail) for detail in _causes(error.errors())]
+        raise ConfigError(lines + _problems_of_parts(data, error.errors())) from None
     found = problems(settings)
     if found:
         raise ConfigError(found)
     return settings
+
+
+def _problems_of_parts(data: dict[str, Any], details: list[ErrorDetails]) -> list[str]:
+    # Rules within a part can be tried if the schema found nothing wrong in that part.
+    wrong = {detail["loc"][:2] for detail in details} | {detail["loc"][:1] for detail in details}
+    found: list[str] = []
+    if "admin" in data and ("admin",) not in wrong:
+        found += admin_problems(AdminSettings.model_validate(data["admin"]))
+    groups = data.get("target_groups")
+    for name, group in groups.items() if isinstance(groups, dict) else ():
+        if ("target_groups", name) not in wrong:
+            found += group_problems(name, TargetGroupSettings.model_validate(group))
+    return found
 
 
 def _causes(details: list[ErrorDetails]) -> list[ErrorDetails]:
@@ -92,8 +115,34 @@ def _line(detail: ErrorDetails) -> str:
         what, _, advice = str(detail["msg"]).removeprefix("Value error, ").partition("; ")
         return f"{path}: {what}; {advice or 'correct it'}"
     shown = repr(value) if not isinstance(value, dict | list | tuple) else f"a {type(value).__name__}"
+    return f"{path.removesuffix('.[key]')}: {shown[:80]} is not allowed; {_advice(detail)}"
+
+
+#: What pydantic says of these is about Python, not about TOML.
+_WORDS = {
+    "tuple_type": "it should be a list: [...]",
+    "model_type": "it should be a table: {...}",
+    "dict_type": "it should be a table: {...}",
+    "bool_type": "it should be true or false",
+    "int_type": "it should be a whole number, without quotes",
+    "int_parsing": "it should be a whole number",
+    "float_type": "it should be a number, without quotes",
+    "string_type": "it should be a text in quotes",
+    "path_type": "it should be a path in quotes",
+    "finite_number": "it should be a number",
+}
+
+
+_PATTERNS = {NAME_PATTERN: NAME_WORDS, FIELD_NAME_PATTERN: FIELD_NAME_WORDS}
+
+
+def _advice(detail: ErrorDetails) -> str:
+    kind = detail["type"]
+    if kind == "string_pattern_mismatch":
+        pattern = detail["ctx"]["pattern"]
+        return f"write {_PATTERNS[pattern]}" if pattern in _PATTERNS else f"it should match {pattern}"
     message = detail["msg"][0].lower() + detail["msg"][1:]
-    return f"{path}: {shown} is not allowed; {message.replace('input should', 'it should')}"
+    return _WORDS.get(kind, message.replace("input should", "it should"))
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:
@@ -105,12 +154,16 @@ def _nearest(location: tuple[int | str, ...]) -> str:
 def _names_at(location: tuple[int | str, ...]) -> list[str]:
     # Walks the schema along a location; parts that are indexes or free names step over a level.
     model: type[BaseModel] = Settings
-    for part in location:
+    parts = iter(location)
+    for part in parts:
         field = model.model_fields.get(str(part))
-        if field is not None:
-            inner = _model_in(field.annotation)
-            if inner is not None:
-                model = inner
+        if field is None:
+            continue
+        inner = _model_in(field.annotation)
+        if inner is not None:
+            model = inner
+        if typing.get_origin(field.annotation) is dict:
+            next(parts, None)  # a free name, which may be that of a field
     return sorted(model.model_fields)
 
 

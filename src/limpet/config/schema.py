@@ -10,13 +10,13 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from limpet.core.address import parse_address
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _target_address(value: str) -> str:
@@ -38,11 +38,18 @@ def _as_target(value: Any) -> Any:
     return {"address": value} if isinstance(value, str) else value
 
 
-Seconds = Annotated[float, Field(gt=0, le=86400 * 30)]
+# Strict: `true` is no number, and "3" is a text.
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
+Seconds = Annotated[float, Strict(), Field(gt=0, le=86400 * 30)]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 NAME_WORDS = "1 to 64 letters, digits, '.', '_' or '-'; a letter or digit first"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$")]
+# A token of RFC 9110 section 5.6.2: names of cookies and of header fields.
+FIELD_NAME_PATTERN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$"
+FIELD_NAME_WORDS = "1 to 100 letters, digits, '-', '_' or '.', without spaces"
+CookieName = Annotated[str, Field(pattern=FIELD_NAME_PATTERN)]
 
 
 class TargetSettings(_Strict):
@@ -54,11 +61,11 @@ class TargetSettings(_Strict):
     name: Name | None = Field(
         None, description="Stable name in tickets, logs and commands; made from the address if absent."
     )
-    weight: int = Field(
+    weight: Whole = Field(
         1, ge=0, le=1000, description="Share of new sessions; 0 keeps its sessions and gets no new one."
     )
-    backup: bool = Field(False, description="Gets requests only while no ordinary target is healthy.")
-    maintenance: bool = Field(False, description="Takes no request at all and is not checked.")
+    backup: Flag = Field(False, description="Gets requests only while no ordinary target is healthy.")
+    maintenance: Flag = Field(False, description="Takes no request at all and is not checked.")
 
 
 class StickinessSettings(_Strict):
@@ -71,13 +78,13 @@ class StickinessSettings(_Strict):
         "limpet",
         description="Name of limpet's cookie; `__Host-` is possible. The app cookie's pin adds `-app`.",
     )
-    duration_s: int | None = Field(
+    duration_s: Whole | None = Field(
         None,
         ge=0,
         le=31_536_000,
         description="Idle seconds until a pin ends; 0 for never. Default 86400; none for `app_cookie`.",
     )
-    absolute_s: int = Field(
+    absolute_s: Whole = Field(
         0, ge=0, le=31_536_000, description="Age in seconds after which a pin ends; 0 for never."
     )
     app_cookie: CookieName | None = Field(
@@ -92,15 +99,15 @@ class StickinessSettings(_Strict):
         description="`Domain` of limpet's cookie; none means this host alone.",
     )
     same_site: Literal["Lax", "Strict", "None"] = Field("Lax", description="`SameSite` of limpet's cookie.")
-    secure: bool | None = Field(None, description="`Secure` of limpet's cookie; by default on https only.")
-    partitioned: bool = Field(False, description="`Partitioned` of limpet's cookie (CHIPS).")
-    cross_site_twin: bool = Field(
+    secure: Flag | None = Field(None, description="`Secure` of limpet's cookie; by default on https only.")
+    partitioned: Flag = Field(False, description="`Partitioned` of limpet's cookie (CHIPS).")
+    cross_site_twin: Flag = Field(
         False, description="Also set `NAME-cors` with `SameSite=None; Secure`, for embedding in other sites."
     )
     exempt_paths: tuple[str, ...] = Field(
         (), description="Patterns such as `/static/*`: these paths neither create nor need stickiness."
     )
-    subresource_tickets: bool = Field(
+    subresource_tickets: Flag = Field(
         False, description="Let images, scripts and styles (by `Sec-Fetch-Dest`) get new tickets too."
     )
     on_unavailable: Literal["redistribute", "unavailable"] = Field(
@@ -118,14 +125,14 @@ class StickinessSettings(_Strict):
 class HealthCheckSettings(_Strict):
     """How targets are checked."""
 
-    enabled: bool = Field(True, description="Whether targets are checked at all.")
+    enabled: Flag = Field(True, description="Whether targets are checked at all.")
     path: str = Field("/", pattern=r"^/[!-~]*$", description="Path that is asked for.")
     interval_s: Seconds = Field(5, description="Seconds between two checks of a target.")
     timeout_s: Seconds = Field(2, description="Seconds until a check has failed.")
-    healthy_threshold: int = Field(
+    healthy_threshold: Whole = Field(
         2, ge=1, le=100, description="Successes in a row until an unhealthy target is healthy."
     )
-    unhealthy_threshold: int = Field(
+    unhealthy_threshold: Whole = Field(
         2, ge=1, le=100, description="Failures in a row until a target is unhealthy."
     )
     matcher: str = Field(
@@ -133,7 +140,7 @@ class HealthCheckSettings(_Strict):
         pattern=r"^[1-5]\d\d(-[1-5]\d\d)?(,[1-5]\d\d(-[1-5]\d\d)?)*$",
         description="Status codes that mean healthy, such as `200-299,401`.",
     )
-    jitter: float = Field(
+    jitter: Number = Field(
         0.1, ge=0, le=1, description="Part of the interval by which checks are spread by chance."
     )
     host: str | None = Field(
@@ -144,7 +151,7 @@ class HealthCheckSettings(_Strict):
     headers: dict[CookieName, Annotated[str, Field(pattern=r"^[ -~]*$")]] = Field(
         {}, description="Further headers of checks."
     )
-    passive_threshold: int = Field(
+    passive_threshold: Whole = Field(
         3, ge=0, le=1000, description="Failed requests in a row that make a target unhealthy; 0 for never."
     )
     passive_recovery_s: Seconds = Field(
@@ -155,8 +162,8 @@ class HealthCheckSettings(_Strict):
 class LimitSettings(_Strict):
     """What one target is asked to bear, and how long limpet waits for it."""
 
-    max_in_flight: int = Field(0, ge=0, description="Requests at a time per target; 0 for no limit.")
-    max_queued: int = Field(100, ge=0, description="Requests that wait for a full target; more get 503.")
+    max_in_flight: Whole = Field(0, ge=0, description="Requests at a time per target; 0 for no limit.")
+    max_queued: Whole = Field(100, ge=0, description="Requests that wait for a full target; more get 503.")
     queue_timeout_s: Seconds = Field(10, description="Seconds one waits in that queue before its 503.")
     connect_timeout_s: Seconds = Field(5, description="Seconds to establish a connection to a target.")
     response_timeout_s: Seconds = Field(
@@ -165,8 +172,8 @@ class LimitSettings(_Strict):
     idle_timeout_s: Seconds = Field(60, description="Seconds between two bytes of a response body.")
     tunnel_idle_timeout_s: Seconds = Field(3600, description="Seconds between two bytes of a WebSocket.")
     keep_alive_s: Seconds = Field(30, description="Seconds an idle connection to a target is kept.")
-    max_idle_connections: int = Field(256, ge=0, description="Idle connections kept per target.")
-    max_attempts: int = Field(3, ge=1, le=100, description="Targets tried for one request.")
+    max_idle_connections: Whole = Field(256, ge=0, description="Idle connections kept per target.")
+    max_attempts: Whole = Field(3, ge=1, le=100, description="Targets tried for one request.")
 
 
 class TargetGroupSettings(_Strict):
@@ -186,16 +193,16 @@ class TargetGroupSettings(_Strict):
     hash_header: CookieName | None = Field(
         None, description="Header that the rendezvous algorithms hash; the client's address if absent."
     )
-    load_bound: float = Field(
+    load_bound: Number = Field(
         1.25, gt=1, le=100, description="How far above its share `bounded_rendezvous` lets a target go."
     )
     stickiness: StickinessSettings = Field(StickinessSettings(), description="How sessions are pinned.")
     health_check: HealthCheckSettings = Field(HealthCheckSettings(), description="How targets are checked.")
     limits: LimitSettings = Field(LimitSettings(), description="Limits and timeouts towards targets.")
-    deregistration_delay_s: float = Field(
+    deregistration_delay_s: Number = Field(
         300, ge=0, le=3600, description="Seconds a removed target has to finish what is in flight."
     )
-    slow_start_s: float = Field(
+    slow_start_s: Number = Field(
         0,
         ge=0,
         le=900,
@@ -211,18 +218,20 @@ class ListenerSettings(_Strict):
         description="`HOST:PORT`, `[IPV6]:PORT` or `unix:/path`; port 0 lets the system choose."
     )
     target_group: Name | None = Field(None, description="Who gets the requests; the only group if absent.")
-    proxy_protocol: bool = Field(False, description="Each connection begins with a PROXY protocol header.")
+    proxy_protocol: Flag = Field(False, description="Each connection begins with a PROXY protocol header.")
 
 
 class ClientSettings(_Strict):
     """What one client may ask, and how long limpet waits for it."""
 
-    max_head_bytes: int = Field(
+    max_head_bytes: Whole = Field(
         65536, ge=1024, le=1_048_576, description="Bytes of a request head; more is 431."
     )
-    max_headers: int = Field(100, ge=1, le=1000, description="Header lines of a request; more is 431.")
-    max_body_bytes: int = Field(0, ge=0, description="Bytes of a request body; more is 413; 0 for no limit.")
-    max_connections: int = Field(
+    max_headers: Whole = Field(100, ge=1, le=1000, description="Header lines of a request; more is 431.")
+    max_body_bytes: Whole = Field(
+        0, ge=0, description="Bytes of a request body; more is 413; 0 for no limit."
+    )
+    max_connections: Whole = Field(
         0, ge=0, description="Open client connections; more are closed; 0 for no limit."
     )
     header_timeout_s: Seconds = Field(10, description="Seconds for a whole request head.")
@@ -244,7 +253,7 @@ class AdminSettings(_Strict):
     address: Annotated[str, AfterValidator(_listener_address)] = Field(
         "127.0.0.1:8081", description="Where it listens; a loopback address."
     )
-    enabled: bool = Field(True, description="Whether there is one.")
+    enabled: Flag = Field(True, description="Whether there is one.")
 
 
 class KeySettings(_Strict):
@@ -252,7 +261,10 @@ class KeySettings(_Strict):
 
     file: Path | None = Field(
         None,
-        description="File with one key a line, newest first; if none is configured, one is made.",
+        description=(
+            "File with one key a line, newest first; without it, one is made at the first start in "
+            "`$XDG_STATE_HOME/limpet` or `~/.local/state/limpet`."
+        ),
     )
     env: str = Field(
         "LIMPET_TICKET_KEYS", description="Environment variable with the keys; comes before the file."

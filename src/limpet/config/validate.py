@@ -11,17 +11,42 @@ from limpet.core.address import parse_address
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from limpet.config.schema import Settings, StickinessSettings, TargetGroupSettings
+    from limpet.config.schema import AdminSettings, Settings, StickinessSettings, TargetGroupSettings
 
 
 def problems(settings: Settings) -> list[str]:
     """Return every mistake, each as `path: what is wrong; what to do`."""
-    found = [*_listeners(settings), *_admin(settings), *_files(settings)]
+    found = [*_listeners(settings), *admin_problems(settings.admin), *_files(settings), *_cookies(settings)]
     for name, group in settings.target_groups.items():
-        found += _targets(f"target_groups.{name}.targets", group)
-        found += _stickiness(f"target_groups.{name}.stickiness", group.stickiness)
-        found += _health_check(f"target_groups.{name}.health_check", group)
+        found += group_problems(name, group)
     return found
+
+
+def group_problems(name: str, group: TargetGroupSettings) -> list[str]:
+    """Return every mistake within one target group."""
+    path = f"target_groups.{name}"
+    return [
+        *_targets(f"{path}.targets", group),
+        *_stickiness(f"{path}.stickiness", group.stickiness),
+        *_health_check(f"{path}.health_check", group),
+    ]
+
+
+def _cookies(settings: Settings) -> Iterator[str]:
+    # Cookies know no ports (RFC 6265 section 8.5): on one host each group would unpin the other's sessions.
+    served = {listener.target_group for listener in settings.listeners}
+    owners: dict[str, str] = {}
+    for name, group in settings.target_groups.items():
+        sticky = group.stickiness
+        if name not in served or sticky.type not in {"lb_cookie", "app_cookie"}:
+            continue
+        cookie = f"{sticky.cookie_name}-app" if sticky.type == "app_cookie" else sticky.cookie_name
+        owner = owners.setdefault(cookie, name)
+        if owner != name:
+            yield (
+                f"target_groups.{name}.stickiness.cookie_name: {cookie!r} is the cookie of group "
+                f"{owner!r} too; give each its own"
+            )
 
 
 def _listeners(settings: Settings) -> Iterator[str]:
@@ -52,18 +77,22 @@ def _listeners(settings: Settings) -> Iterator[str]:
             yield f"listeners: {str(address)!r} stands {count} times; remove all but one"
 
 
-def _admin(settings: Settings) -> Iterator[str]:
-    address = parse_address(settings.admin.address)
+def admin_problems(admin: AdminSettings) -> Iterator[str]:
+    """Return every mistake in the admin listener's settings."""
+    address = parse_address(admin.address)
     if address.host is not None and (address.is_name or not ipaddress.ip_address(address.host).is_loopback):
         yield (
-            f"admin.address: {settings.admin.address!r} is not a loopback address; "
-            "write 127.0.0.1:PORT or unix:/path"
+            f"admin.address: {admin.address!r} is not a loopback address; write 127.0.0.1:PORT or unix:/path"
         )
 
 
 def _files(settings: Settings) -> Iterator[str]:
     for status, path in settings.error_pages.items():
-        if not path.is_file():
+        try:
+            is_file = path.is_file()
+        except (OSError, ValueError):  # too long, or a NUL in it
+            is_file = False
+        if not is_file:
             yield f"error_pages.{status}: {str(path)!r} is no file; correct the path"
 
 

@@ -1,5 +1,7 @@
 """What settings mean for the core."""
 
+import pytest
+
 from limpet.config import compile as compiled
 from limpet.config.flags import Flags, settings_from_flags
 from limpet.config.load import load_data
@@ -50,3 +52,17 @@ def test_flags_replace_what_the_file_says():
 def test_an_app_cookie_alone_means_app_cookie_stickiness():
     settings = settings_from_flags(Flags(targets=["127.0.0.1:1"], app_cookie="sid"))
     assert settings.target_groups["default"].stickiness.type == "app_cookie"
+
+
+@pytest.mark.parametrize(
+    ("groups", "changed"),
+    [({"web": ["127.0.0.1:2"]}, "web"), ({"web": ["127.0.0.1:2"], "default": ["127.0.0.1:2"]}, "default")],
+)
+def test_targets_given_as_flags_replace_those_of_the_only_group(groups, changed):
+    data = {
+        "listeners": [{"address": "127.0.0.1:1", "target_group": "web"}],
+        "target_groups": {name: {"targets": targets} for name, targets in groups.items()},
+    }
+    settings = settings_from_flags(Flags(targets=["127.0.0.1:9"]), data)
+    found = {name: group.targets[0].address for name, group in settings.target_groups.items()}
+    assert found == dict.fromkeys(groups, "127.0.0.1:2") | {changed: "127.0.0.1:9"}

@@ -142,6 +142,16 @@ WEB = "target_groups.web"
             "0.0.0.0:8081",
             "admin.address: '0.0.0.0:8081' is not a loopback address; write 127.0.0.1:PORT or unix:/path",
         ),
+        (
+            "error_pages.503",
+            "x" * 300,
+            f"error_pages.503: {'x' * 300!r} is no file; correct the path",
+        ),
+        (
+            "listeners",
+            [{"address": ":8080"}, {"address": "0.0.0.0:8080"}],
+            "listeners: '0.0.0.0:8080' stands 2 times; remove all but one",
+        ),
         ("error_pages.503", "/nowhere.html", "error_pages.503: '/nowhere.html' is no file; correct the path"),
         (
             f"{WEB}.health_check.matcher",
@@ -152,6 +162,79 @@ WEB = "target_groups.web"
 )
 def test_one_mistake(path, value, line):
     assert line in mistakes(changed(path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (
+            "targets.0",
+            {"address": "a:1", "weight": True},
+            "weight: True is not allowed; it should be a whole",
+        ),
+        ("targets.0", {"address": "a:1", "weight": "3"}, "weight: '3' is not allowed; it should be a whole"),
+        ("targets", "a:1", "targets: 'a:1' is not allowed; it should be a list"),
+        ("targets.0", 5, "targets.0: 5 is not allowed; it should be a table"),
+        ("stickiness", "off", "stickiness: 'off' is not allowed; it should be a table"),
+        ("stickiness.secure", "no", "secure: 'no' is not allowed; it should be true or false"),
+        ("stickiness.cookie_name", "a b", "cookie_name: 'a b' is not allowed; write 1 to 100 letters"),
+        ("load_bound", float("nan"), "load_bound: nan is not allowed; it should be a number"),
+        ("health_check.interval_s", True, "interval_s: True is not allowed; it should be a number"),
+        ("health_check.headers", {"Transfer-Encoding": "chunked"}, "transfer-encoding: a check has no body"),
+        ("health_check.headers", {"Host": "a", "host": "b"}, "headers: 'host' stands 2 times"),
+        ("targets", ["[::1]:80", "[0:0:0:0:0:0:0:1]:80"], "targets: '[::1]:80' stands 2 times"),
+    ],
+)
+def test_a_wrong_value_is_said_in_the_words_of_the_file(path, value, said):
+    (line,) = mistakes(changed(f"{WEB}.{path}", value))
+    assert said in line
+
+
+@pytest.mark.parametrize("name", ["targets", "limits", "health_check"])
+def test_a_groups_name_is_not_taken_for_a_setting(name):
+    group = {"targets": ["127.0.0.1:1"], "health_check": {"intervall_s": 1}}
+    assert mistakes({"target_groups": {name: group}}) == [
+        f"target_groups.{name}.health_check.intervall_s: unknown setting; did you mean 'interval_s'?"
+    ]
+
+
+def test_rules_of_right_parts_are_tried_beside_wrong_ones():
+    data = changed(f"{WEB}.algoritm", "x")
+    data["admin"] = {"address": "0.0.0.0:1"}
+    data["target_groups"]["api"] = {"targets": []}
+    found = mistakes(data)
+    assert [line.partition(": ")[0] for line in found] == [
+        f"{WEB}.algoritm",
+        "admin.address",
+        "target_groups.api.targets",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_mistake"),
+    [
+        ({}, {}, True),
+        ({}, {"cookie_name": "other"}, False),
+        ({}, {"type": "source_ip"}, False),
+        ({}, {"type": "app_cookie", "app_cookie": "sid"}, False),
+        ({"cookie_name": "limpet-app"}, {"type": "app_cookie", "app_cookie": "sid"}, True),
+    ],
+)
+def test_groups_that_are_served_have_cookies_of_their_own(first, second, is_mistake):
+    data = {
+        "listeners": [
+            {"address": f"127.0.0.1:{port}", "target_group": name} for port, name in ((1, "a"), (2, "b"))
+        ],
+        "target_groups": {
+            name: {"targets": ["127.0.0.1:3"], "stickiness": sticky}
+            for name, sticky in (("a", first), ("b", second))
+        },
+    }
+    if is_mistake:
+        (line,) = mistakes(data)
+        assert "give each its own" in line
+    else:
+        load_data(data)
 
 
 def test_a_missing_group_of_several():

@@ -69,3 +69,21 @@ def test_a_configured_file_without_keys_is_a_mistake(tmp_path, content):
     with pytest.raises(ConfigError, match="; "):
         load_keys(KeySettings(file=file))
     assert not default_path().exists()
+
+
+def test_without_a_home_the_key_is_in_memory(monkeypatch):
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr("pathlib.Path.home", unknown)
+    assert not load_keys(KeySettings()).is_lasting
+
+
+@pytest.mark.parametrize("is_configured", [True, False])
+def test_a_file_that_is_no_text_is_a_mistake(is_configured):
+    path = default_path()
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="; "):
+        load_keys(KeySettings(file=path if is_configured else None))
