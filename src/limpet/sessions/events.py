@@ -1,8 +1,7 @@
 """Ends of sessions, counted and logged: every logout has a reason.
 
 A log line names a session by its keyed reference (`limpet sessions list` shows the same), never
-by its id. A look at a cookie that counts for nothing is counted too, for a rise of `bad_signature` or
-`unknown_key` means that servers do not share their secrets.
+by its id.
 """
 
 from __future__ import annotations
@@ -11,31 +10,43 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from limpet.sessions.record import EndReason
+
 if TYPE_CHECKING:
-    from limpet.sessions.record import EndReason, Outcome
+    from limpet.sessions.record import Outcome
 
 LOG = logging.getLogger("limpet.sessions")
+#: Reasons that users did not cause: the store lost data, or servers do not share their secrets.
+_ALARMING = {EndReason.LOST, EndReason.UNKNOWN_KEY}
 
 
 class Events:
     """Counters of one process.
 
     Attributes:
-        ends: by reason. One session can be counted several times: each request with a dead cookie
-            meets its end again.
+        ends: sessions that this process ended, by reason.
+        met: requests whose cookie opens nothing (any more), by reason; one dead cookie can be met
+            often. A rise of LOST means that users were logged out by the store.
         commits: by outcome.
         unknown: loads and commits that the store did not answer.
     """
 
     def __init__(self) -> None:
         self.ends: Counter[EndReason] = Counter()
+        self.met: Counter[EndReason] = Counter()
         self.commits: Counter[Outcome] = Counter()
         self.unknown = 0
 
     def ended(self, reason: EndReason, reference: str) -> None:
-        """Count and log an end; reference is "" for a cookie that is not ours."""
+        """Count and log the end of a session, or of all sessions of a user."""
         self.ends[reason] += 1
-        LOG.info("session %s: %s", reference or "-", reason.value)
+        LOG.info("session %s ends: %s", reference, reason.value)
+
+    def found_dead(self, reason: EndReason, reference: str = "-") -> None:
+        """Count and log a cookie that opens nothing; without a reference it is not ours."""
+        self.met[reason] += 1
+        level = logging.WARNING if reason in _ALARMING else logging.INFO
+        LOG.log(level, "session %s opens nothing: %s", reference, reason.value)
 
     def committed(self, outcome: Outcome) -> None:
         """Count a commit."""

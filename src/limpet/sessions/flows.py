@@ -82,7 +82,7 @@ def _load(session_id: SessionId, sessions: Sessions) -> Flow[Loaded]:
     if reason is None:
         facts = yield from ask(ReadFacts(now_s, key))
         reason = decide.why_absent(session_id, facts, now_s, sessions.policy)
-    sessions.events.ended(reason, sessions.ring.reference(key))
+    sessions.events.found_dead(reason, sessions.ring.reference(key))
     return Loaded(Verdict.ABSENT, key, reason=reason, is_straggler=judgement.is_straggler)
 
 

@@ -155,7 +155,7 @@ class Sessions:
             return None
         found = self.ring.read(cookie, self.now_s())
         if isinstance(found, EndReason):
-            self.events.ended(found, "")
+            self.events.found_dead(found)
             return None
         return found
 

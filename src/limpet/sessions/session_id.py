@@ -152,8 +152,9 @@ class SecretRing:
 
 
 def parse_secrets(text: str) -> SecretRing:
-    """Read secrets from an environment variable: newest first, between spaces, commas or lines."""
-    return SecretRing(text.replace(",", " ").split())
+    """Read secrets from an environment variable: newest first, one a line or between commas."""
+    words = [word.strip() for word in text.replace(",", "\n").splitlines()]
+    return SecretRing([word for word in words if word])
 
 
 def _encode(raw: bytes) -> str:
