@@ -98,9 +98,15 @@ class AdminClient:
         return name or str(names[0])
 
     def target(self, name: str, group: str | None) -> FoundTarget:
-        """Return a target by its name; ends the command with exit code 2 if there is not exactly one."""
+        """Return a target by its name or address; ends with exit code 2 if there is not exactly one."""
+        address = name.removeprefix("http://").rstrip("/")
         groups = [g for g in self.get("/status")["target_groups"] if group in {None, g["name"]}]
-        found = [(g["name"], target) for g in groups for target in g["targets"] if target["name"] == name]
+        found = [
+            (g["name"], target)
+            for g in groups
+            for target in g["targets"]
+            if name == target["name"] or address == target["address"]
+        ]
         if not found:
             names = [target["name"] for g in groups for target in g["targets"]]
             fail(f"there is no target {name!r}; there is {', '.join(names) or 'none'}", EXIT_USAGE)

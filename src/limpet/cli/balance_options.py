@@ -51,7 +51,7 @@ _OPTIONS = [
         show_default=True,
         callback=_one_worker,
         expose_value=False,
-        help="Processes of the balancer.",
+        help="Processes of the balancer; more than one comes with a later version.",
     ),
     click.option("--admin", metavar="HOST:PORT", help="The admin listener.  [default: 127.0.0.1:8081]"),
     click.option(

@@ -56,7 +56,7 @@ def _wait(client: AdminClient, target: FoundTarget, timeout_s: float | None) -> 
     name = target.facts["name"]
     began_s = time.monotonic()
     while (left := _requests_left(client, target)) is not None:
-        if timeout_s is not None and time.monotonic() - began_s >= timeout_s:
+        if left and timeout_s is not None and time.monotonic() - began_s >= timeout_s:
             click.echo(f"{name}: {counted(left, 'request')} still in flight after {timeout_s:g} s")
             sys.exit(EXIT_FAILED)
         time.sleep(_POLL_S)

@@ -44,7 +44,7 @@ _HEALTH_CHECK = {"interval_s": 2, "healthy_threshold": 1}
 @click.option(
     "--session-store",
     metavar="URL",
-    help="Given to the app as LIMPET_SESSION_STORE, with a LIMPET_SECRET if there is none.",
+    help="Passed on to the app as LIMPET_SESSION_STORE, with a LIMPET_SECRET if there is none.",
 )
 @balance_options
 def serve(app: str, count: int, interface: Interface | None, session_store: str | None, **given: Any) -> None:

@@ -141,3 +141,10 @@ def test_an_app_that_cannot_be_loaded_is_explained(module: str, import_string: s
     with pytest.raises(AppError) as caught:
         load_app(import_string.format(module))
     assert what.format(module) in str(caught.value)
+
+
+def test_a_misspelt_app_beside_flasks_own_objects_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    # `from flask import request` puts an object into the module that answers nothing outside a request.
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "examples"))
+    with pytest.raises(AppError, match=r"has no 'application'; it has 'app'"):
+        load_app("flask_memory:application")
