@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import fastapi
 import flask
@@ -9,9 +9,6 @@ import pytest
 from starlette.applications import Starlette
 
 from limpet.replicas.app import AppError, detect_interface, load_app
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 async def asgi_function(scope, receive, send): ...
