@@ -62,6 +62,7 @@ class ClientConnection(asyncio.Protocol):
         "forwarded_host",
         "is_paused",
         "is_trusted",
+        "is_unread",
         "limits",
         "listener",
         "phase",
@@ -82,6 +83,7 @@ class ClientConnection(asyncio.Protocol):
         self.phase = PREAMBLE if listener.is_proxy_protocol else HEAD
         self.deadline_s = 0.0
         self.is_paused = False
+        self.is_unread = False
         self._has_ended = False
         self.forwarded_host: bytes | None = None
         self._forwarded = b""
@@ -157,17 +159,21 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop reading the response: the client is slow."""
+        self.is_unread = True
         if self.phase == TUNNEL:
             cast("Tunnel", self._tunnel).pause_target()
         elif self.exchange is not None:
             self.exchange.pause_target()
 
     def resume_writing(self) -> None:
-        """Go on reading the response."""
+        """Go on reading the response, or with the next request."""
+        self.is_unread = False
         if self.phase == TUNNEL:
             cast("Tunnel", self._tunnel).resume_target()
         elif self.exchange is not None:
             self.exchange.resume_target()
+        elif self.phase == BUSY:
+            self._next_request(time.monotonic())
 
     # called by the exchange
 
@@ -225,9 +231,17 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._next_request(exchange.ended_s)
 
+    def on_tunnel_end(self) -> None:
+        """Close after what was written, and forget the exchange: its target may be forgotten next."""
+        self.exchange = None
+        if self.phase != CLOSED:
+            self._close()
+
     def on_deadline(self) -> None:
         """Act on a deadline that has passed."""
-        if self.exchange is not None:
+        if self.phase == CLOSED:
+            self.transport.abort()  # it did not even read its last answer
+        elif self.exchange is not None:
             self.exchange.on_deadline()
         elif self.phase == HEAD and self._buffer:
             self._refuse(ErrorKind.REQUEST_TIMEOUT, "the request head did not come in time")
@@ -263,6 +277,8 @@ class ClientConnection(asyncio.Protocol):
         start = data.find(b" HTTP/1.")
         fields = proxy.reader.known.get(data[start:])
         if fields is None or fields.decision is None or fields.host is not self.forwarded_host:
+            return False
+        if not fields.host:  # the target gets one of its own
             return False
         decision = fields.decision
         finding = decision.finding
@@ -314,7 +330,7 @@ class ClientConnection(asyncio.Protocol):
     def end_known(self, exchange: Exchange) -> None:
         """Go on after a response that was relayed in one piece."""
         self.exchange = None
-        if self._buffer or self.is_paused or self._has_ended or self.proxy.is_draining:
+        if self.is_unread or self._buffer or self.is_paused or self._has_ended or self.proxy.is_draining:
             self._next_request(exchange.ended_s)
         else:
             self.phase = HEAD
@@ -451,6 +467,10 @@ class ClientConnection(asyncio.Protocol):
     # between requests and at the end
 
     def _next_request(self, ended_s: float) -> None:
+        if self.is_unread:  # or answers would pile up: the transport asks for a pause only once
+            self.phase = BUSY
+            self.deadline_s = ended_s + self.limits.send_timeout_s
+            return
         self.phase = HEAD
         if self.is_paused:
             self.resume()
@@ -475,6 +495,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _close(self) -> None:
         self.phase = CLOSED
+        self.deadline_s = time.monotonic() + self.limits.send_timeout_s
         self.transport.close()
 
     def _linger(self) -> None:

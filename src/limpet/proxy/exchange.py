@@ -172,7 +172,10 @@ class Exchange:
             self._attempt_failed(ErrorKind.CONNECT_FAILED, f"cannot connect: {error.strerror or error}")
         else:
             self._connecting = None
-            self._send(connection)
+            if connection.is_closed:  # already: nothing would tell of it any more
+                self._attempt_failed(ErrorKind.TARGET_CLOSED, "the target closed the connection at once")
+            else:
+                self._send(connection)
 
     def _send(self, connection: TargetConnection) -> None:
         client = self.client
@@ -463,6 +466,8 @@ class Exchange:
         group = proxy.snapshot.groups.get(decision.group.name)
         if may_repeat and group is not None:
             tried = {attempt.target_id for attempt in self.attempts}
+            if decision.target is not None:  # in whose queue this stood, if it was not tried
+                tried.add(decision.target.id)
             now = Now(time.time(), time.monotonic())
             again = reroute(decision, group, self.request, tried, now, proxy.rng)
             if again is not None:
@@ -517,7 +522,10 @@ class Exchange:
             self._leave_slot(pool)
         if decision is not None and decision.finding.visit is not None:
             finish(decision, Now(self.wall_s, now_s))
-        if not was_tunnel:
+        self._pending_body = ()  # of a failed request; what is remembered must be small
+        if was_tunnel:
+            client.on_tunnel_end()
+        else:
             client.on_exchange_end(self, is_cut=is_cut)
         client.proxy.record(self)
 

@@ -94,6 +94,8 @@ def _address(text: bytes) -> str | None:
         host = host[1:].partition("]")[0]
     elif host.count(":") == 1:  # an IPv4 address with a port, as some proxies write it
         host = host.partition(":")[0]
+    if "%" in host:  # a zone may be any text, quotation marks too, and means nothing elsewhere
+        return None
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:

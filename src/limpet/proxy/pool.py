@@ -85,7 +85,8 @@ class TargetPool:
 
     def give_back(self, connection: TargetConnection, max_idle: int, now_s: float) -> None:
         """Keep a connection whose request has ended for the next one, or close it."""
-        if connection.is_closed or len(self.idle) >= max_idle:
+        # Unsent bytes: the target answered before it read the body, and may never read it.
+        if connection.is_closed or len(self.idle) >= max_idle or connection.transport.get_write_buffer_size():
             connection.abort()
         else:
             connection.exchange = None

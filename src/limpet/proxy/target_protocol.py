@@ -90,6 +90,7 @@ class TargetConnection(asyncio.Protocol):
             return
         exchange = self.exchange
         if exchange is None:
+            self.pool.forget(self)
             self.abort()  # nobody asked
             return
         if not self.has_response_bytes and self.relay_known(exchange, data):
@@ -169,6 +170,7 @@ class TargetConnection(asyncio.Protocol):
         ):
             return False
         client = exchange.client
+        exchange.connection = None  # first: a client that is slow must not pause what goes to the pool
         client.transport.write(
             b"%bX-Request-Id: %b\r\n\r\n%b" % (response.edited, exchange.request_id, data[end:])
         )
@@ -177,7 +179,7 @@ class TargetConnection(asyncio.Protocol):
         exchange.status = response.status
         exchange.bytes_out = response.body_length
         exchange.phase = DONE
-        exchange.connection = exchange.pool = self.exchange = None
+        exchange.pool = self.exchange = None
         target = pool.state
         target.in_flight -= 1
         target.failures = 0

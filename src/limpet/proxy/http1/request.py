@@ -239,7 +239,8 @@ class RequestReader:
         if at < 0:
             return None
         value_at = at + len(_COOKIE_LINE)
-        end = data.find(b"\r\n", value_at)
+        # Before the last empty line: a Cookie line behind it belongs to no head.
+        end = data.find(b"\r\n", value_at, -2)
         others = self._known_without_cookie.get(data[start:at] + data[end:])
         if others is None or not _COOKIE_VALUE.fullmatch(data, value_at, end):
             return None
