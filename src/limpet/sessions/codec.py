@@ -6,9 +6,9 @@ Nothing in the bytes names code, so hostile bytes can at worst be refused. A fie
 decode raise `UndecodableError`: unknown, never empty.
 
 Types: None, bool, int of any size, float, str, bytes, list, tuple, dict, set, frozenset,
-datetime, date, time, timedelta, UUID, Decimal. A subclass of str, int, float, list or dict is
-stored as what it derives from. Sets are written in the order of their bytes, so that
-equal values have equal bytes; dicts keep their order.
+datetime and time (a time zone comes back as its offset), date, timedelta, UUID, Decimal. A
+subclass of str, int, float, list or dict is stored as what it derives from. Sets are written in
+the order of their bytes, so that equal values have equal bytes; dicts keep their order.
 """
 
 from __future__ import annotations

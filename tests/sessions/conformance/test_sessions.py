@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from limpet.sessions import Session
     from limpet.sessions.stores import Store
 
-SECRET = "a secret for tests, long enough"
+SECRET = "a secret for tests that is long enough"
 
 
 class Browser:

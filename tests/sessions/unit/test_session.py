@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from limpet.sessions import Session
     from limpet.sessions.operations import Operation
 
-SECRET = "a secret for tests, long enough"
+SECRET = "a secret for tests that is long enough"
 
 
 class Counting(MemoryStore):

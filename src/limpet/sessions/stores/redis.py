@@ -200,10 +200,11 @@ class RedisStore:
         if url.password:
             options |= {"username": unquote(url.username or "") or None, "password": unquote(url.password)}
         if self._kind == "cluster":
-            # Finding the slots again after a failover is part of one attempt.
+            # Looking for the slots again after a failover is part of one attempt.
+            options["retry"] = type(retry)(NoBackoff(), 1)
             cluster = library.cluster
             nodes = [cluster.ClusterNode(host, port) for host, port in _hosts(url, _REDIS_PORT)]
-            return library.RedisCluster(startup_nodes=nodes, **options | {"cluster_error_retry_attempts": 1})
+            return library.RedisCluster(startup_nodes=nodes, **options)
         sentinel = library.sentinel.Sentinel(
             _hosts(url, _SENTINEL_PORT),
             sentinel_kwargs={key: value for key, value in options.items() if key.startswith("socket_")},
