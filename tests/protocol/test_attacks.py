@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ from wire import Scene, answer, get, in_scene, post, refused_address, until
 
 from limpet.core.model import ClientLimits, Forwarding, TargetLimits
 from limpet.proxy.access_log import AccessLog
+from limpet.proxy.http1.request import parse_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,3 +215,113 @@ async def test_queue_of_the_only_target_when_it_fails_is_no_endless_loop(scene: 
     await until(lambda: scene.states[0].queued == 2)
     scene.states[0].takes_sticky = False  # and is still the only one that is available
     assert [(await client.response()).status for client in clients[1:]] == [503, 503]
+
+
+def test_connection_options_count_once() -> None:
+    data = get(b"/", b"Connection: " + b"a," * 30000 + b"\r\n" + b"a: b\r\n" * 90)
+    request = parse_request(data, ClientLimits())
+    assert request is not None
+    assert len(request.fields.cuts) == 91
+    assert b"a: b" not in request.fields.edited(())
+
+
+@in_scene
+async def test_target_that_never_reads_its_tunnel_is_let_go(scene: Scene) -> None:
+    async def script(target: ScriptedTarget, wire: Wire) -> None:
+        await wire.request()
+        await wire.send(b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(60)
+
+    target = await scene.target(script)
+    await scene.start(target.address, client_limits=ClientLimits(send_timeout_s=0.2))
+    client = await scene.client()
+    await client.send(UPGRADE)
+    await client.response()
+    exchange = next(iter(scene.proxy.clients)).exchange
+    assert exchange is not None
+    assert exchange.connection is not None
+    inside = exchange.connection
+    while not inside.transport.get_write_buffer_size():
+        client.writer.write(b"x" * 100_000)
+        await asyncio.sleep(0.001)
+    client.reset()
+    await until(lambda: inside.is_closed)
+
+
+MESSES = [
+    answer(fields=DATE),
+    answer(b"b" * 70_000, fields=DATE),
+    answer() + answer(),
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 500,
+    b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + b"x" * 5000,
+    b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
+    b"HTTP/1.1 103 Early Hints\r\n\r\n" * 17,
+    b"HTTP/1.1 204 No Content\r\n\r\nlate",
+    b"junk\r\n\r\n",
+    b"",
+]
+ASKED = [
+    get() * 5,
+    get(method=b"HEAD"),
+    post(b"b" * 100_000),
+    UPGRADE + b"ahead" * 100,
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 500 + b"0\r\n\r\n",
+]
+
+
+@in_scene
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("max_in_flight", [0, 3])
+async def test_books_are_even_whoever_breaks_off(scene: Scene, seed: int, max_in_flight: int) -> None:
+    random = Random(seed)
+
+    async def mess(target: ScriptedTarget, wire: Wire) -> None:
+        while random.random() < 0.9:
+            head = (await wire.reader.readuntil(b"\r\n\r\n")).lower()
+            if b"upgrade: x" in head:
+                await wire.send(b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+            await wire.send(random.choice(MESSES))
+        wire.reset()
+
+    async def abuse() -> None:
+        client = await scene.client()
+        if random.random() < 0.3:
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
+            for _ in range(random.randrange(1, 4)):
+                if client.writer.is_closing():
+                    return
+                data = random.choice(ASKED)
+                client.writer.write(data[: random.randrange(len(data))] if random.random() < 0.3 else data)
+                await asyncio.sleep(random.random() * 0.02)
+                await asyncio.wait_for(client.reader.read(random.randrange(1, 10_000)), 0.05)
+        client.reset() if random.random() < 0.5 else client.writer.close()
+
+    limits = TargetLimits(
+        max_in_flight=max_in_flight,
+        max_queued=10,
+        queue_timeout_s=0.1,
+        response_timeout_s=0.1,
+        idle_timeout_s=0.1,
+        tunnel_idle_timeout_s=0.1,
+    )
+    targets = [await scene.target(mess) for _ in range(3)]
+    await scene.start(
+        *[target.address for target in targets],
+        limits=limits,
+        client_limits=ClientLimits(
+            header_timeout_s=0.1, send_timeout_s=0.1, body_timeout_s=0.1, keep_alive_s=0.1
+        ),
+        stickiness="lb_cookie",
+    )
+    for _ in range(4):
+        await asyncio.gather(*[abuse() for _ in range(40)])
+        assert all(state.in_flight >= 0 <= state.queued for state in scene.states)
+        scene.proxy.settle()
+        scene.proxy.forget(random.choice(scene.states))
+    await until(lambda: not scene.proxy.clients)
+    assert [(state.in_flight, state.queued) for state in scene.states] == [(0, 0)] * 3
+    pools = scene.proxy.pools.values()
+    assert not any(pool.waiting for pool in pools)
+    await until(lambda: not any(one.is_closed for pool in pools for one in pool.idle))

@@ -65,6 +65,9 @@ class Tunnel:
         """Close both sides, after what was written to them."""
         self._client.close()
         self._target.close()
+        if self._target.get_write_buffer_size():  # the client has a deadline for it, a target has none
+            client = self._exchange.client
+            client.proxy.loop.call_later(client.limits.send_timeout_s, self._target.abort)
 
     def pause_client(self) -> None:
         """Stop reading from the client."""

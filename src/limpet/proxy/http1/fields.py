@@ -88,7 +88,7 @@ def connection_options(values: Sequence[bytes], kind: ErrorKind) -> Sequence[byt
             if option in FRAMING:
                 raise ProtocolError(kind, "Connection names a field that frames the message")
             options.append(option)
-    return options
+    return list(dict.fromkeys(options))  # once each: every one is looked for in every field
 
 
 def replace_field(head: bytes, name: bytes, value: bytes, replacement: bytes) -> bytes:
