@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 from wire import Fields, Message, Scene, ScriptedTarget, Wire, answer, get, in_scene
 
 from limpet.core.model import Forwarding
+from limpet.proxy.access_log import AccessLog
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TRUSTING = Forwarding(
     trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("10.0.0.0/8"))
@@ -291,3 +296,14 @@ async def test_error_page_of_ones_own_and_to_a_head(scene: Scene) -> None:
     response = await client.ask(get(method=b"HEAD"))
     assert (response.status, response.one(b"content-length")) == (503, b"12")
     assert (await client.ask(get())).body == b"<p>Back soon"
+
+
+@in_scene
+async def test_refused_request_is_logged_with_its_line(scene: Scene, tmp_path: Path) -> None:
+    await scene.start((await scene.target()).address, access_log=AccessLog(str(tmp_path / "log")))
+    response = await scene.ask(b"GET /a?b=1 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+    await scene.ask(b"nonsense\r\n\r\n")
+    scene.proxy.settle()
+    refused, unreadable = (tmp_path / "log").read_text().splitlines()
+    assert f'"GET /a?b=1 HTTP/1.1" 400 0 {len(response.body)} ' in refused
+    assert '"- - HTTP/1.1" 400 0 ' in unreadable

@@ -244,7 +244,7 @@ class ClientConnection(asyncio.Protocol):
         elif self.exchange is not None:
             self.exchange.on_deadline()
         elif self.phase == HEAD and self._buffer:
-            self._refuse(ErrorKind.REQUEST_TIMEOUT, "the request head did not come in time")
+            self._refuse(self._buffer, ErrorKind.REQUEST_TIMEOUT, "the request head did not come in time")
         else:
             self._close()
 
@@ -368,13 +368,13 @@ class ClientConnection(asyncio.Protocol):
         if buffer.find(b"\n\r\n", start) >= 0 or buffer.find(b"\n\n", start) >= 0:
             self._read_head(buffer)
         elif len(buffer) > self.limits.max_head_bytes:
-            self._refuse(*_too_large(buffer))
+            self._refuse(buffer, *_too_large(buffer))
 
     def _read_head(self, data: bytes) -> None:
         try:
             request = self.proxy.reader.read(data, self.client_ip)
         except ProtocolError as error:
-            self._refuse(error.kind, error.detail)
+            self._refuse(data, error.kind, error.detail)
             return
         if request is None:
             if not self._buffer:  # the first part of a head
@@ -383,7 +383,7 @@ class ClientConnection(asyncio.Protocol):
             self._buffer = data
             self.resume()
             if len(data) > self.limits.max_head_bytes:
-                self._refuse(*_too_large(data))
+                self._refuse(data, *_too_large(data))
             return
         self._buffer = b""
         fields = request.fields
@@ -455,11 +455,11 @@ class ClientConnection(asyncio.Protocol):
             self._buffer = chunks.rest
             exchange.on_client_body_end(chunks.trailers)
 
-    def _refuse(self, kind: ErrorKind, detail: str) -> None:
+    def _refuse(self, head: bytes, kind: ErrorKind, detail: str) -> None:
         # What cannot be read gets an answer and an exchange of its own, for the log.
         self.phase = BUSY
         self._buffer = b""
-        request = unreadable_request()
+        request = unreadable_request(head)
         request.client_ip = self.client_ip
         exchange = self.exchange = Exchange(self, request, self.proxy.next_request_id())
         exchange.refuse(kind, detail)

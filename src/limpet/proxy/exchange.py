@@ -495,6 +495,7 @@ class Exchange:
         page = error_response(
             kind, detail, self.request, self.request_id, proxy, is_closing=self.closes_client
         )
+        self.bytes_out = len(page) - page.index(b"\r\n\r\n") - 4
         self.client.transport.write(page)
         self._finish()
 

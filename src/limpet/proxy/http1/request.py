@@ -73,6 +73,8 @@ _SPECIAL = frozenset(_FORWARDED) | frozenset(_READ) | HOP_BY_HOP | _DOUBLES
 
 _CONNECTION_ONLY = frozenset({b"close", b"keep-alive"})
 
+#: A request line that can at least be logged.
+_ANY_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([!-~]{1,2048}) HTTP/1\.([01])\r?\n")
 #: The line of a usual request up to its version; whatever does not match is parsed from scratch.
 USUAL_LINE = re.compile(rb"(GET|POST|HEAD|PUT|PATCH|DELETE|OPTIONS) (/[!-\"$-~]*)")
 _COOKIE_LINE = b"\r\nCookie: "
@@ -314,11 +316,17 @@ def parse_request(data: bytes, limits: ClientLimits, client_ip: str = "") -> Req
     return Request(method, _origin_form(method, path, fields.host), fields, size, client_ip)
 
 
-def unreadable_request() -> Request:
-    """Return a stand-in for a request that could not be read, for its answer and the log."""
-    fields = RequestFields([], b"", 1)
+def unreadable_request(head: bytes = b"") -> Request:
+    """Return a stand-in for a request that is refused, for its answer and the log.
+
+    Args:
+        head: as far as it came; its request line is told if it can be read.
+    """
+    line = _ANY_LINE.match(head)
+    method, path, minor_version = line.groups() if line is not None else (b"-", b"-", b"1")
+    fields = RequestFields([], b"", int(minor_version))
     fields.is_keep_alive = False
-    return Request(b"-", b"-", fields, 0, "")
+    return Request(method, path, fields, 0, "")
 
 
 def edit_request(request: Request, own_cookies: Collection[bytes], added: bytes) -> bytes:
