@@ -234,7 +234,8 @@ async def test_target_that_never_reads_its_tunnel_is_let_go(scene: Scene) -> Non
         await asyncio.sleep(60)
 
     target = await scene.target(script)
-    await scene.start(target.address, client_limits=ClientLimits(send_timeout_s=0.2))
+    limits = TargetLimits(tunnel_idle_timeout_s=0.3)  # a client that is not read is not seen to go
+    await scene.start(target.address, limits=limits, client_limits=ClientLimits(send_timeout_s=0.2))
     client = await scene.client()
     await client.send(UPGRADE)
     await client.response()
