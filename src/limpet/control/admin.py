@@ -191,18 +191,20 @@ class _Api:
             if state.id != target.id and state.target.address == target.address and not is_leaving:
                 raise AdminError(409, f"address: {target.address} is {state.id} already")
         self._balancer.add(group.name, target)
-        return JSONResponse({"target": _describe(group.targets[target.id], {})}, 201)
+        return JSONResponse(
+            {"target": _describe(group.targets[target.id], group.sessions.counts(time.monotonic()))}, 201
+        )
 
     async def remove(self, request: Request) -> JSONResponse:
         group, state = self._target(request)
         self._balancer.state.drain(group.name, state.id)
-        return JSONResponse({"target": _describe(state, {})})
+        return JSONResponse({"target": _describe(state, group.sessions.counts(time.monotonic()))})
 
     async def weight(self, request: Request) -> JSONResponse:
         group, state = self._target(request)
         body = await _body(request)
         self._balancer.state.set_weight(group.name, state.id, _weight(body.get("weight")))
-        return JSONResponse({"target": _describe(state, {})})
+        return JSONResponse({"target": _describe(state, group.sessions.counts(time.monotonic()))})
 
     async def maintenance(self, request: Request) -> JSONResponse:
         group, state = self._target(request)
@@ -213,7 +215,7 @@ class _Api:
         if not isinstance(is_on, bool):
             raise AdminError(400, "on: must be true or false")
         self._balancer.set_maintenance(group.name, state, is_on=is_on)
-        return JSONResponse({"target": _describe(state, {})})
+        return JSONResponse({"target": _describe(state, group.sessions.counts(time.monotonic()))})
 
     def _group(self, request: Request) -> GroupState:
         name = request.path_params["group"]
@@ -263,7 +265,9 @@ def status(balancer: Balancer) -> dict[str, Any]:
             for listener, bound in balancer.bound.items()
         ],
         "target_groups": groups,
-        "leaving": [_describe(state, {}) for state in balancer.state.leaving],
+        "leaving": [
+            _describe(state, group.sessions.counts(time.monotonic())) for state in balancer.state.leaving
+        ],
     }
 
 
