@@ -145,7 +145,7 @@ class ChunkedReader:
         match = _FIELD_LINE.fullmatch(line)
         if match is None or self._trailer_bytes > _MAX_TRAILER_BYTES:
             raise ProtocolError(self._kind, "a malformed trailer section")
-        if match[1].lower() not in NOT_IN_TRAILERS:
+        if match[1].lower().replace(b"_", b"-") not in NOT_IN_TRAILERS:
             self.trailers += line + b"\r\n"
 
 

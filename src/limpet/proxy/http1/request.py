@@ -44,6 +44,10 @@ _FORWARDED = (
     b"x-forwarded-host",
     b"x-forwarded-port",
     b"x-forwarded-proto",
+    b"x-forwarded-prefix",
+    b"x-forwarded-server",
+    b"x-forwarded-ssl",
+    b"x-real-ip",
 )
 _READ = (
     b"host",
