@@ -6,6 +6,7 @@ Written once; `Sessions` drives them with a sync or an async store.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,7 +28,7 @@ from limpet.sessions.record import (
     Tombstone,
     differences,
 )
-from limpet.sessions.session import Loaded, Wishes
+from limpet.sessions.session import NO_WISHES, Loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,7 @@ def save(session: Session, sessions: Sessions) -> Flow[Saved]:
         return _KEEP
     unsaved = session.fields.unsaved()
     if loaded.failure is not None:
-        if unsaved or session.wishes != Wishes():
+        if unsaved or session.wishes != NO_WISHES:
             raise loaded.failure
         return _KEEP
     return (yield from _Save(session, sessions, loaded, unsaved, sessions.now_s()).run())
@@ -132,7 +133,8 @@ class _Save:
 
     def _plan(self) -> tuple[Act, ...]:
         wishes, session_id, record = self.session.wishes, self.session.session_id, self.loaded.record
-        is_new_meta = record is not None and self._next_meta() != record.meta
+        may_differ = record is not None and (wishes != NO_WISHES or record.meta.confirmed_s == 0)
+        is_new_meta = may_differ and self._next_meta() != self._old().meta
         return decide.plan_save(
             has_record=record is not None,
             logs_out=wishes.logs_out,
@@ -221,7 +223,7 @@ class _Save:
         if self.loaded.is_renewed:
             return self._healed(meta)
         if (meta.ends_s, meta.is_persistent) != (old_meta.ends_s, old_meta.is_persistent):
-            return self._cookie(self._old_id()._replace(ends_s=int(meta.ends_s)), meta)
+            return self._cookie(self.sessions.ring.extended(self._old_id(), meta.ends_s), meta)
         return _KEEP
 
     def _commit_to(self, key: Key, unsaved: list[Unsaved], meta: Meta | None) -> Flow[Outcome]:
@@ -293,7 +295,7 @@ class _Save:
         return self._cookie(session_id, meta) if session_id.key == self._old_key() else _KEEP
 
     def _cookie(self, session_id: SessionId, meta: Meta) -> Saved:
-        max_age_s = int(meta.ends_s - self.now_s) if meta.is_persistent else None
+        max_age_s = math.ceil(meta.ends_s - self.now_s) if meta.is_persistent else None
         return Saved(CookieAct.SET, session_id, max_age_s)
 
     def _own_fields(self, version: int) -> dict[str, Field]:

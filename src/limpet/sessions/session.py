@@ -47,6 +47,9 @@ class Wishes:
     is_persistent: bool | None = None
 
 
+NO_WISHES = Wishes()
+
+
 @dataclass(slots=True)
 class Loaded:
     """What is known of the session after asking the store.
@@ -102,7 +105,7 @@ class Session(MutableMapping[str, Any]):
         self.wishes = Wishes()
         self.accessed = False
         self.loaded: Loaded | None = None if session_id is not None else Loaded(Verdict.ABSENT)
-        self._fields = self._no_fields()
+        self._fields: Fields | None = None
 
     # The mapping.
 
@@ -187,13 +190,13 @@ class Session(MutableMapping[str, Any]):
         user = pack(user_id)
         self._used()
         if self._stored_user() not in (b"", user):
-            self._fields = self._no_fields()
+            self._fields = None
         self.wishes.user, self.wishes.device = user, device
 
     def logout(self) -> None:
         """End the session and forget its fields; a field set afterwards begins another session."""
         self._used()
-        self._fields = self._no_fields()
+        self._fields = None
         self.wishes = Wishes(logs_out=True)
 
     def rotate(self) -> None:
@@ -252,14 +255,17 @@ class Session(MutableMapping[str, Any]):
     @property
     def modified(self) -> bool:
         """Whether there is something to save."""
-        has_wishes = self.wishes != Wishes()
-        return has_wishes or bool(self._fields.unsaved())
+        return self.wishes != NO_WISHES or bool(self.fields.unsaved())
 
     # For flows and frameworks.
 
     @property
     def fields(self) -> Fields:
         """The fields, without counting as an access."""
+        if self._fields is None:
+            sessions = self._sessions
+            incarnation = sessions.entropy(_INCARNATION_BYTES)
+            self._fields = Fields({}, sessions.sealing, incarnation, sessions.policy.merges)
         return self._fields
 
     def take(self, loaded: Loaded) -> None:
@@ -279,7 +285,7 @@ class Session(MutableMapping[str, Any]):
         meta = record.meta if record is not None else None
         if meta is None or wishes.user is not None:
             meta = Meta(
-                incarnation=self._fields.incarnation,
+                incarnation=self.fields.incarnation,
                 user=wishes.user or b"",
                 created_s=now_s,
                 auth_s=now_s if wishes.user is not None else 0.0,
@@ -303,7 +309,7 @@ class Session(MutableMapping[str, Any]):
         assert loaded is not None  # noqa: S101  # `load` calls `take`
         if loaded.failure is not None and self._sessions.policy.on_unknown is OnUnknown.UNAVAILABLE:
             raise loaded.failure
-        return self._fields
+        return self.fields
 
     def _record(self) -> Record | None:
         return self.loaded.record if self.loaded is not None and not self.wishes.logs_out else None
@@ -311,10 +317,6 @@ class Session(MutableMapping[str, Any]):
     def _stored_user(self) -> bytes:
         record = self._record()
         return record.meta.user if record is not None else b""
-
-    def _no_fields(self) -> Fields:
-        sessions = self._sessions
-        return Fields({}, sessions.sealing, sessions.entropy(_INCARNATION_BYTES), sessions.policy.merges)
 
     def __repr__(self) -> str:
         """Return the state without any content."""

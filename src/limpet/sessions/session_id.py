@@ -19,6 +19,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import math
 import struct
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -93,7 +94,7 @@ class SecretRing:
         self, *, user_key: str, issued_s: float, ends_s: float, entropy: Callable[[int], bytes]
     ) -> SessionId:
         """Return a fresh id."""
-        return SessionId(entropy(_ID_BYTES), user_key, int(issued_s), min(int(ends_s), MAX_TIME_S))
+        return SessionId(entropy(_ID_BYTES), user_key, int(issued_s), _whole_s(ends_s))
 
     def successor(self, old: SessionId, *, user_key: str, issued_s: float, ends_s: float) -> SessionId:
         """Return the id that follows another at renewal; the same on every server.
@@ -102,7 +103,11 @@ class SecretRing:
         who has the secret can compute it.
         """
         raw = hmac.digest(self._successor_keys[self._newest_id], old.raw, "sha256")
-        return SessionId(raw, user_key, int(issued_s), min(int(ends_s), MAX_TIME_S))
+        return SessionId(raw, user_key, int(issued_s), _whole_s(ends_s))
+
+    def extended(self, session_id: SessionId, ends_s: float) -> SessionId:
+        """Return an id with another absolute end."""
+        return session_id._replace(ends_s=_whole_s(ends_s))
 
     def sign(self, session_id: SessionId) -> str:
         """Return an id as a cookie value, signed with the newest secret."""
@@ -155,6 +160,11 @@ def parse_secrets(text: str) -> SecretRing:
     """Read secrets from an environment variable: newest first, one a line or between commas."""
     words = [word.strip() for word in text.replace(",", "\n").splitlines()]
     return SecretRing([word for word in words if word])
+
+
+def _whole_s(ends_s: float) -> int:
+    # Rounded up: the record knows the end exactly, and the cookie must not come before it.
+    return min(math.ceil(ends_s), MAX_TIME_S)
 
 
 def _encode(raw: bytes) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from limpet.sessions.errors import NotSupportedByStoreError
 from limpet.sessions.operations import (
     Commit,
     Create,
@@ -21,6 +22,7 @@ from limpet.sessions.operations import (
     Load,
     Purge,
     ReadFacts,
+    RevokeEveryone,
     RevokeUser,
     Stored,
 )
@@ -296,6 +298,19 @@ def test_what_has_expired_is_nothing(perform: Perform) -> None:
 def test_the_date_of_birth_does_not_change(perform: Perform) -> None:
     born_s = perform(ReadFacts(NOW_S, user())).born_s
     assert perform(ReadFacts(NOW_S + 100, visitor())).born_s == born_s
+
+
+def test_everyone_can_be_revoked_or_the_store_says_what_to_do(perform: Perform) -> None:
+    keys = [user(), visitor()]
+    for key in keys:
+        perform(create(key, record()))
+    try:
+        perform(RevokeEveryone(NOW_S))
+    except NotSupportedByStoreError as error:
+        assert "LIMPET_SECRET" in str(error)  # noqa: PT017  # one of two right answers
+    else:
+        assert [perform(Load(key)).what for key in keys] == [None, None]
+        assert perform(ReadFacts(NOW_S, keys[0])).everyone_s == NOW_S
 
 
 def test_threads_lose_no_write(store: Store) -> None:

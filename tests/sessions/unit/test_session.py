@@ -216,6 +216,15 @@ def test_lifetimes_of_one_session(app: App) -> None:
     assert session.expires_at_s == app.now_s + 500
 
 
+def test_a_cookie_does_not_end_before_its_session(app: App) -> None:
+    app.now_s += 0.9
+    app.request(lambda session: session.set_lifetime(absolute_s=10) or session.update(a=1))
+    app.now_s += 9.95
+    assert dict(app.sessions.open(app.cookie)) == {"a": 1}
+    app.now_s += 0.1
+    assert dict(app.sessions.open(app.cookie)) == {}
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_store_that_is_down_is_not_a_missing_session(app: App, is_async: bool) -> None:
     app.request(lambda session: session.update(a=1))

@@ -20,29 +20,25 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 from redis.retry import Retry
 
 from limpet.errors import ConfigError
 from limpet.sessions.errors import StoreUnavailableError
 from limpet.sessions.operations import Operation, Purge, RevokeEveryone
-from limpet.sessions.stores.redis_check import findings
-from limpet.sessions.stores.redis_commands import (
-    FACTS,
-    PREFIX,
-    Command,
-    Script,
-    check_replicas,
-    is_durable,
-    steps,
-)
+from limpet.sessions.stores.redis_check import does_not_answer, findings
+from limpet.sessions.stores.redis_commands import EVERY_KEY, in_full, is_durable, revoked_everyone, steps
+from limpet.sessions.stores.redis_links import AsyncCluster, AsyncDirect, Cluster, Direct
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from limpet.sessions.stores import Finding
+    from limpet.sessions.stores.redis_links import AsyncLink, Command, Link
 
 A = TypeVar("A")
+#: What redis-py raises when a server or a Cluster does not answer as it should.
+_FAILURES = (RedisError, RedisClusterException)
 _SENTINEL_PORT, _REDIS_PORT = 26379, 6379
 
 
@@ -69,129 +65,120 @@ class RedisStore:
         if self._kind == "sentinel" and not self._url.path.strip("/"):
             raise ConfigError(["sessions.store: no service name; write redis+sentinel://HOST:PORT/SERVICE"])
         self._lock = threading.Lock()
-        self._client: Any = None
-        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
+        self._link: Link | None = None
+        self._async_links: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncLink] = WeakKeyDictionary()
 
     def run(self, operation: Operation[A]) -> A:
         """Perform an operation, blocking."""
         try:
             return cast("A", self._run(operation))
-        except RedisError as error:
+        except _FAILURES as error:
             raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
 
     async def arun(self, operation: Operation[A]) -> A:
         """Perform an operation without blocking the event loop."""
         try:
             return cast("A", await self._arun(operation))
-        except RedisError as error:
+        except _FAILURES as error:
             raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
 
     def check(self) -> list[Finding]:
         """Look at version, role, clock, eviction, memory and persistence of every primary."""
-        return findings(self._sync_client(), self._wait)
+        try:
+            with self._client(redis, Retry(NoBackoff(), 0)) as client:
+                return findings(client, self._wait)
+        except _FAILURES as error:
+            return [does_not_answer(error)]
 
     def close(self) -> None:
-        """Close the connections of blocking operations."""
+        """Close the connections of blocking operations that are not in use."""
         with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
+            link, self._link = self._link, None
+        if link is not None:
+            link.close()
 
     async def aclose(self) -> None:
         """Close this event loop's connections."""
-        client = self._async_clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        link = self._async_links.pop(asyncio.get_running_loop(), None)
+        if link is not None:
+            await link.close()
 
     def _run(self, operation: Operation[Any]) -> Any:
-        client = self._sync_client()
+        link = self._link or self._connect()
         if isinstance(operation, Purge):
             return 0  # the server removes what has expired
         if isinstance(operation, RevokeEveryone):
-            client.execute_command("HSET", FACTS, "everyone_s", operation.now_s)
-            for key in client.scan_iter(match=f"{PREFIX}{{*", count=1000):
-                client.unlink(key)
-            return None
+            link.send([revoked_everyone(operation)])
+            return link.remove(EVERY_KEY)
         flow = steps(operation)
         try:
             commands = next(flow)
             while True:
-                replies = self._send(client, commands, is_durable=is_durable(operation))
-                commands = flow.send(replies)
+                batch = self._batch(operation, commands)
+                try:
+                    replies = link.send(batch)
+                except NoScriptError:
+                    replies = link.send(in_full(batch))
+                commands = flow.send(self._confirmed(operation, replies))
         except StopIteration as stop:
             return stop.value
 
-    def _send(self, client: Any, commands: list[Command | Script], *, is_durable: bool) -> list[Any]:
-        batch = self._batch(commands, is_durable=is_durable)
-        try:
-            replies = _execute(client, batch)
-        except NoScriptError:
-            replies = _execute(client, self._batch(commands, is_durable=is_durable, in_full=True))
-        return self._confirmed(replies, is_durable=is_durable)
-
     async def _arun(self, operation: Operation[Any]) -> Any:
-        client = self._async_client()
+        link = self._async_links.get(asyncio.get_running_loop()) or self._aconnect()
         if isinstance(operation, Purge):
             return 0
         if isinstance(operation, RevokeEveryone):
-            await client.execute_command("HSET", FACTS, "everyone_s", operation.now_s)
-            async for key in client.scan_iter(match=f"{PREFIX}{{*", count=1000):
-                await client.unlink(key)
-            return None
+            await link.send([revoked_everyone(operation)])
+            return await link.remove(EVERY_KEY)
         flow = steps(operation)
         try:
             commands = next(flow)
             while True:
-                replies = await self._asend(client, commands, is_durable=is_durable(operation))
-                commands = flow.send(replies)
+                batch = self._batch(operation, commands)
+                try:
+                    replies = await link.send(batch)
+                except NoScriptError:
+                    replies = await link.send(in_full(batch))
+                commands = flow.send(self._confirmed(operation, replies))
         except StopIteration as stop:
             return stop.value
 
-    async def _asend(self, client: Any, commands: list[Command | Script], *, is_durable: bool) -> list[Any]:
-        batch = self._batch(commands, is_durable=is_durable)
-        try:
-            replies = await _aexecute(client, batch)
-        except NoScriptError:
-            replies = await _aexecute(client, self._batch(commands, is_durable=is_durable, in_full=True))
-        return self._confirmed(replies, is_durable=is_durable)
+    def _batch(self, operation: Operation[Any], commands: list[Command]) -> list[Command]:
+        if self._wait and is_durable(operation):
+            return [*commands, ("WAIT", self._wait, int(self._timeout_s * 1000))]
+        return commands
 
-    def _batch(
-        self, commands: list[Command | Script], *, is_durable: bool, in_full: bool = False
-    ) -> list[Command]:
-        batch = [
-            (each.in_full() if in_full else each.by_hash()) if isinstance(each, Script) else each
-            for each in commands
-        ]
-        if is_durable and self._wait:
-            batch.append(("WAIT", self._wait, int(self._timeout_s * 1000)))
-        return batch
-
-    def _confirmed(self, replies: list[Any], *, is_durable: bool) -> list[Any]:
-        if is_durable and self._wait:
-            check_replicas(replies.pop(), self._wait)
+    def _confirmed(self, operation: Operation[Any], replies: list[Any]) -> list[Any]:
+        if self._wait and is_durable(operation):
+            confirmed = replies.pop()
+            if confirmed < self._wait:
+                raise StoreUnavailableError(f"only {confirmed} of {self._wait} replicas confirmed in time")
         return replies
 
-    # Clients: made when first used, one for all threads, and one for each event loop.
+    # Links are made when first used: one for all threads, and one for each event loop.
 
-    def _sync_client(self) -> Any:
+    def _connect(self) -> Link:
         with self._lock:
-            if self._client is None:
-                self._client = self._connect(redis, Retry(NoBackoff(), 0))
-            return self._client
+            if self._link is None:
+                client = self._client(redis, Retry(NoBackoff(), 0))
+                is_cluster = self._kind == "cluster"
+                self._link = Cluster(client) if is_cluster else Direct(client.connection_pool)
+            return self._link
 
-    def _async_client(self) -> Any:
-        loop = asyncio.get_running_loop()
-        client = self._async_clients.get(loop)
-        if client is None:
-            client = self._async_clients[loop] = self._connect(redis.asyncio, AsyncRetry(NoBackoff(), 0))
-        return client
+    def _aconnect(self) -> AsyncLink:
+        client = self._client(redis.asyncio, AsyncRetry(NoBackoff(), 0))
+        is_cluster = self._kind == "cluster"
+        link: AsyncLink = AsyncCluster(client) if is_cluster else AsyncDirect(client.connection_pool)
+        self._async_links[asyncio.get_running_loop()] = link
+        return link
 
-    def _connect(self, library: Any, retry: Any) -> Any:
+    def _client(self, library: Any, retry: Any) -> Any:
         url = self._url
         options: dict[str, Any] = {
             "socket_timeout": self._timeout_s,
             "socket_connect_timeout": self._timeout_s,
             "retry": retry,
+            "protocol": 2,
         }
         if not self._kind:
             return library.Redis.from_url(_plain_url(url, self._options), **options)
@@ -211,24 +198,6 @@ class RedisStore:
             **options,
         )
         return sentinel.master_for(url.path.strip("/"), db=int(self._options.get("db", "0")))
-
-
-def _execute(client: Any, batch: list[Command]) -> list[Any]:
-    if len(batch) == 1:
-        return [client.execute_command(*batch[0])]
-    with client.pipeline(transaction=False) as pipeline:
-        for command in batch:
-            pipeline.execute_command(*command)
-        return cast("list[Any]", pipeline.execute())
-
-
-async def _aexecute(client: Any, batch: list[Command]) -> list[Any]:
-    if len(batch) == 1:
-        return [await client.execute_command(*batch[0])]
-    async with client.pipeline(transaction=False) as pipeline:
-        for command in batch:
-            pipeline.execute_command(*command)
-        return cast("list[Any]", await pipeline.execute())
 
 
 def _plain_url(url: SplitResult, options: dict[str, str]) -> str:

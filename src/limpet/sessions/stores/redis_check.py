@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from limpet.sessions.stores import Finding
 
 _MIN_VERSION = (7, 0)
@@ -19,14 +17,13 @@ def findings(client: Any, wait: int) -> list[Finding]:
     Args:
         client: a blocking client, of any kind.
         wait: how many replicas a login waits for.
+
+    Raises:
+        RedisError: one does not answer.
     """
     started_s = time.time()
-    try:
-        info = client.info("everything")
-        seconds, microseconds = _first(client.time())
-    except RedisError as error:
-        fix = "start it, or correct LIMPET_SESSION_STORE; until then requests with a session get 503"
-        return [Finding("S301", "error", f"the session store does not answer: {error}", fix)]
+    info = client.info("everything")
+    seconds, microseconds = _first(client.time())
     took_s = time.time() - started_s
     found = []
     for each in info.values() if _is_by_node(info) else [info]:
@@ -36,6 +33,12 @@ def findings(client: Any, wait: int) -> list[Finding]:
         what = f"its clock and ours differ by {skew_s:.0f} s: sessions end that much too early or too late"
         found.append(Finding("S306", "warning", what, "synchronise the clocks (NTP) of all servers"))
     return found
+
+
+def does_not_answer(error: Exception) -> Finding:
+    """Return the finding of a server that cannot be asked."""
+    fix = "start it, or correct LIMPET_SESSION_STORE; until then requests with a session get 503"
+    return Finding("S301", "error", f"the session store does not answer: {error}", fix)
 
 
 def _of_server(info: dict[str, Any], wait: int) -> list[Finding]:

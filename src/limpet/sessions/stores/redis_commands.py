@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from hashlib import sha1
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
-from limpet.sessions.errors import StoreUnavailableError, UndecodableError
+from limpet.sessions.errors import UndecodableError
 from limpet.sessions.operations import (
     Commit,
     Create,
@@ -20,6 +20,7 @@ from limpet.sessions.operations import (
     Load,
     Operation,
     ReadFacts,
+    RevokeEveryone,
     RevokeUser,
     Stored,
 )
@@ -38,36 +39,31 @@ from limpet.sessions.record import (
     unpack_tombstone,
 )
 from limpet.sessions.stores import redis_scripts
+from limpet.sessions.stores.redis_links import Command
 
-PREFIX = "limpet:"
-FACTS = "limpet:facts"
-Command: TypeAlias = tuple[Any, ...]
+_PREFIX = "limpet:"
+_FACTS = "limpet:facts"
+#: Matches all keys of sessions and users; they have a hash tag.
+EVERY_KEY = "limpet:{*"
 #: Yields commands that go out in one round trip, is sent their replies, returns the answer.
-Steps: TypeAlias = Generator[list["Command | Script"], list[Any], Any]
+Steps: TypeAlias = Generator[list[Command], list[Any], Any]
 
 
-class Script(NamedTuple):
-    """A call of a script: by its hash if the server knows it."""
-
-    body: str
-    keys: tuple[str, ...]
-    arguments: tuple[Any, ...]
-
-    def by_hash(self) -> Command:
-        """Return the command that sends the hash only."""
-        return ("EVALSHA", _sha(self.body), len(self.keys), *self.keys, *self.arguments)
-
-    def in_full(self) -> Command:
-        """Return the command that sends the script, which the server then knows."""
-        return ("EVAL", self.body, len(self.keys), *self.keys, *self.arguments)
+def _call(body: str, keys: tuple[str, ...], arguments: tuple[Any, ...]) -> Command:
+    return ("EVALSHA", _SHAS[body], len(keys), *keys, *arguments)
 
 
-_SHAS: dict[str, str] = {}
+def in_full(batch: list[Command]) -> list[Command]:
+    """Return commands with scripts in full, for a server that does not know them yet."""
+    return [("EVAL", _BODIES[each[1]], *each[2:]) if each[0] == "EVALSHA" else each for each in batch]
 
 
-def _sha(body: str) -> str:
-    # SHA-1 is how Redis names scripts; it protects nothing.
-    return _SHAS.setdefault(body, sha1(body.encode(), usedforsecurity=False).hexdigest())
+# SHA-1 is how Redis names scripts; it protects nothing.
+_SHAS = {
+    body: sha1(body.encode(), usedforsecurity=False).hexdigest()
+    for body in (redis_scripts.CREATE, redis_scripts.COMMIT, redis_scripts.END)
+}
+_BODIES = {name: body for body, name in _SHAS.items()}
 
 
 def steps(operation: Operation[Any]) -> Steps:
@@ -80,19 +76,24 @@ def is_durable(operation: Operation[Any]) -> bool:
     return isinstance(operation, Create | End | RevokeUser)
 
 
+def revoked_everyone(operation: RevokeEveryone) -> Command:
+    """Return the command that remembers when everyone was revoked."""
+    return ("HSET", _FACTS, "everyone_s", operation.now_s)
+
+
 def record_key(key: Key) -> str:
     """Return where a record is."""
-    return f"{PREFIX}{{{key.user or key.session[:32]}}}:s:{key.session}"
+    return f"{_PREFIX}{{{key.user or key.session[:32]}}}:s:{key.session}"
 
 
 def epoch_key(user: str) -> str:
     """Return where a user's epoch is."""
-    return f"{PREFIX}{{{user}}}:e"
+    return f"{_PREFIX}{{{user}}}:e"
 
 
 def index_key(user: str) -> str:
     """Return where the list of a user's sessions is."""
-    return f"{PREFIX}{{{user}}}:i"
+    return f"{_PREFIX}{{{user}}}:i"
 
 
 def _keys(key: Key) -> tuple[str, str, str]:
@@ -103,7 +104,7 @@ def _keys(key: Key) -> tuple[str, str, str]:
 
 def _load(operation: Load) -> Steps:
     key = operation.key
-    commands: list[Command | Script] = [("HGETALL", record_key(key))]
+    commands: list[Command] = [("HGETALL", record_key(key))]
     if key.user:
         commands.append(("GET", epoch_key(key.user)))
     replies = yield commands
@@ -128,10 +129,10 @@ def _create(operation: Create) -> Steps:
         pairs += [b"f:" + name.encode(), b"%d:%b" % field]
     ends = _ms(record.meta.ends_s + STORE_SLACK_S)
     head = (_ms(operation.until_s), ends, _ms(record.seen_s), operation.seed, _flag(key.user), key.session)
-    (reply,) = yield [Script(redis_scripts.CREATE, _keys(key), (*head, *pairs))]
+    (reply,) = yield [_call(redis_scripts.CREATE, _keys(key), (*head, *pairs))]
     epoch, before = reply
     if before:
-        return Stored(_read(_pairs(before)), epoch)
+        return Stored(_read(before), epoch)
     created = Record(record.version, epoch or b"", record.seen_s, record.meta, record.fields, record.tokens)
     return Stored(created, epoch)
 
@@ -150,7 +151,7 @@ def _commit(operation: Commit) -> Steps:
     ]
     for change in edit.changes:
         arguments += _change(change)
-    (reply,) = yield [Script(redis_scripts.COMMIT, _keys(key)[:2], tuple(arguments))]
+    (reply,) = yield [_call(redis_scripts.COMMIT, _keys(key)[:2], tuple(arguments))]
     outcome = Outcome(reply[0].decode())
     if outcome is Outcome.CONFLICT:
         return Committed(outcome, record=_record(_pairs(reply[1])))
@@ -166,9 +167,9 @@ def _change(change: Change) -> list[Any]:
 def _end(operation: End) -> Steps:
     key = operation.key
     arguments = (_ms(operation.until_s), pack_tombstone(operation.tombstone), _flag(key.user), key.session)
-    (reply,) = yield [Script(redis_scripts.END, _keys(key), arguments)]
+    (reply,) = yield [_call(redis_scripts.END, _keys(key), arguments)]
     epoch, before = reply
-    return Stored(_read(_pairs(before)), epoch)
+    return Stored(_read(before), epoch)
 
 
 def _revoke_user(operation: RevokeUser) -> Steps:
@@ -189,11 +190,13 @@ def _list_user(operation: ListUser) -> Steps:
 
 def _read_facts(operation: ReadFacts) -> Steps:
     # The write also proves that a primary answers: a replica refuses it.
-    _, facts = yield [("HSETNX", FACTS, "born_s", operation.now_s), ("HGETALL", FACTS)]
-    return Facts(float(facts[b"born_s"]), float(facts.get(b"everyone_s", 0)))
+    _, facts = yield [("HSETNX", _FACTS, "born_s", operation.now_s), ("HGETALL", _FACTS)]
+    found = _pairs(facts)
+    return Facts(float(found[b"born_s"]), float(found.get(b"everyone_s", 0)))
 
 
-def _read(fields: Mapping[bytes, bytes]) -> Record | Tombstone | None:
+def _read(reply: Any) -> Record | Tombstone | None:
+    fields = _pairs(reply)
     if not fields:
         return None
     return unpack_tombstone(fields[b"d"]) if b"d" in fields else _record(fields)
@@ -221,8 +224,9 @@ def _field(value: bytes) -> Field:
     return Field(int(version), data)
 
 
-def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+def _pairs(reply: Any) -> Mapping[bytes, bytes]:
+    # The cluster client has made a dict of some replies already.
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
 
 
 def _ms(time_s: float) -> int:
@@ -242,13 +246,3 @@ _STEPS: dict[type, Callable[[Any], Steps]] = {
     ListUser: _list_user,
     ReadFacts: _read_facts,
 }
-
-
-def check_replicas(reply: int, wanted: int) -> None:
-    """Make sure that enough replicas have a write.
-
-    Raises:
-        StoreUnavailableError: the primary has it; a failover now might lose it.
-    """
-    if reply < wanted:
-        raise StoreUnavailableError(f"only {reply} of {wanted} replicas confirmed a write in time")
