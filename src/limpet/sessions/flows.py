@@ -174,7 +174,7 @@ class _Save:
         if before.alive is None and self.session.wishes.user is None:
             # Someone was faster: what is over stays over; what moved on takes this request's fields.
             return (yield from self._give_way(session_id.key))
-        yield from self._carry_over(session_id.key, copied, before.alive)
+        yield from self._carry_over(session_id.key, copied, before.alive, self.unsaved)
         return self._cookie(session_id, meta)
 
     def _renew(self) -> Flow[Saved]:
@@ -186,9 +186,12 @@ class _Save:
         before = yield from self._bury(old_id.key, EndReason.RENEWED, session_id.key, meta.ends_s)
         if before.alive is None and not _leads_to(before.what, session_id.key):
             return (yield from self._give_way(session_id.key))
-        yield from self._carry_over(session_id.key, copied, before.alive)
-        if self.unsaved:
-            yield from self._commit_to(session_id.key, self.unsaved, None)
+        yield from self._carry_over(session_id.key, copied, before.alive, [])
+        if self.unsaved or before.alive is None:
+            # If another request has renewed it first, a third one may have moved or ended it since.
+            landed = yield from self._commit_to(session_id.key, self.unsaved, None)
+            if landed != session_id.key:
+                return _KEEP
         return self._cookie(session_id, meta)
 
     def _write_new(self, key: Key, record: Record) -> Flow[Record | None]:
@@ -202,12 +205,18 @@ class _Save:
             yield from self._commit_to(self._old_key(), self.unsaved, None)
         return _KEEP
 
-    def _carry_over(self, key: Key, copied: Record | None, final: Record | None) -> Flow[None]:
-        # What others wrote to the old record after it was copied, and this request did not.
+    def _carry_over(
+        self, key: Key, copied: Record | None, final: Record | None, written: list[Unsaved]
+    ) -> Flow[None]:
+        # What others wrote to the old record after it was copied; `written` is in the copy already.
+        # Nobody knows the new id yet, so nothing needs to be strict.
         if copied is None or final is None or copied.meta.incarnation != final.meta.incarnation:
             return
-        mine = {each.change.name for each in self.unsaved}
-        changes = tuple(each for each in differences(copied, final) if each.name not in mine)
+        mine = {each.change.name: each for each in written}
+        theirs = tuple(each for each in differences(copied, final) if each.name not in mine)
+        merged = [(each, self.session.fields.merged(each, final.fields)) for each in mine.values()]
+        changes = theirs + tuple(after.change for before, after in merged if after is not before)
+        changes = tuple(each._replace(is_strict=False) for each in changes)
         if changes:
             yield from ask(self._commit_operation(key, copied, changes, None))
 
@@ -215,10 +224,9 @@ class _Save:
 
     def _commit(self) -> Flow[Saved]:
         meta, old_meta = self._next_meta(), self._old().meta
-        outcome = yield from self._commit_to(
-            self._old_key(), self.unsaved, meta if meta != old_meta else None
-        )
-        if outcome is Outcome.GONE:
+        key = self._old_key()
+        landed = yield from self._commit_to(key, self.unsaved, meta if meta != old_meta else None)
+        if landed != key:
             return _KEEP
         if self.loaded.is_renewed:
             return self._healed(meta)
@@ -226,7 +234,8 @@ class _Save:
             return self._cookie(self.sessions.ring.extended(self._old_id(), meta.ends_s), meta)
         return _KEEP
 
-    def _commit_to(self, key: Key, unsaved: list[Unsaved], meta: Meta | None) -> Flow[Outcome]:
+    def _commit_to(self, key: Key, unsaved: list[Unsaved], meta: Meta | None) -> Flow[Key | None]:
+        # Returns where the changes ended up; None if the session is gone.
         for _ in range(_MAX_TRIES):
             changes = tuple(each.change for each in unsaved)
             committed = yield from ask(self._commit_operation(key, self._old(), changes, meta))
@@ -239,7 +248,7 @@ class _Save:
                 # lifetimes stay with the request that changed the id.
                 key, meta = successor, None
             else:
-                return committed.outcome
+                return key if committed.outcome is not Outcome.GONE else None
         raise SessionConflictError("other requests kept changing the same session field")
 
     def _commit_operation(
@@ -264,8 +273,16 @@ class _Save:
         key: Key | None = self._old_key()
         while key is not None:
             before = yield from self._bury(key, EndReason.LOGOUT)
-            key = _same_login(key, before)
+            key = self._same_login(before)
         return _KEEP
+
+    def _same_login(self, before: Stored) -> Key | None:
+        # Where the login that is to end went on meanwhile, if it did: under one of its user's keys,
+        # or as the same visitor.
+        successor = before.what.successor if isinstance(before.what, Tombstone) else None
+        user = self._old().meta.user
+        users = self.sessions.ring.user_keys(user) if user else [""]
+        return successor if successor is not None and successor.user in users else None
 
     def _bury(
         self, key: Key, reason: EndReason, successor: Key | None = None, until_s: float = 0.0
@@ -322,12 +339,3 @@ class _Save:
 
 def _leads_to(stands: object, key: Key) -> bool:
     return isinstance(stands, Tombstone) and stands.successor == key
-
-
-def _same_login(key: Key, before: Stored) -> Key | None:
-    # Where the login that is to end went on meanwhile, if it did.
-    stone = before.what
-    if not isinstance(stone, Tombstone) or stone.successor is None:
-        return None
-    is_same = stone.reason is EndReason.RENEWED or stone.successor.user == key.user
-    return stone.successor if is_same else None
