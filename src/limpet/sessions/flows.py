@@ -103,7 +103,11 @@ def save(session: Session, sessions: Sessions) -> Flow[Saved]:
         if unsaved or session.wishes != NO_WISHES:
             raise loaded.failure
         return _KEEP
-    return (yield from _Save(session, sessions, loaded, unsaved, sessions.now_s()).run())
+    try:
+        return (yield from _Save(session, sessions, loaded, unsaved, sessions.now_s()).run())
+    except StoreUnavailableError as error:
+        sessions.events.failed(str(error))
+        raise
 
 
 @dataclass(slots=True)
