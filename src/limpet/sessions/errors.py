@@ -17,11 +17,13 @@ class StoreUnavailableError(SessionError):
     Args:
         detail: what happened, for the log; no id, no key, no value.
         retry_after_s: whole seconds after which another try makes sense.
+        is_news: False if the store was not even asked, because it did not answer a moment ago.
     """
 
-    def __init__(self, detail: str, *, retry_after_s: int = 1) -> None:
+    def __init__(self, detail: str, *, retry_after_s: int = 1, is_news: bool = True) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+        self.is_news = is_news
 
 
 class UndecodableError(StoreUnavailableError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from limpet.sessions.record import EndReason
 
 if TYPE_CHECKING:
+    from limpet.sessions.errors import StoreUnavailableError
     from limpet.sessions.record import Outcome
 
 LOG = logging.getLogger("limpet.sessions")
@@ -52,7 +53,8 @@ class Events:
         """Count a commit."""
         self.commits[outcome] += 1
 
-    def failed(self, detail: str) -> None:
-        """Count and log a store that did not answer."""
+    def failed(self, error: StoreUnavailableError) -> None:
+        """Count a store that did not answer, and log it if it is news."""
         self.unknown += 1
-        LOG.warning("session store: %s", detail)
+        if error.is_news:
+            LOG.warning("session store: %s", error)

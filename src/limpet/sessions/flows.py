@@ -65,7 +65,7 @@ def load(session: Session, sessions: Sessions) -> Flow[None]:
     try:
         loaded = yield from _load(session.session_id, sessions)
     except StoreUnavailableError as error:
-        sessions.events.failed(str(error))
+        sessions.events.failed(error)
         loaded = Loaded(Verdict.UNKNOWN, failure=error)
     session.take(loaded)
 
@@ -106,7 +106,7 @@ def save(session: Session, sessions: Sessions) -> Flow[Saved]:
     try:
         return (yield from _Save(session, sessions, loaded, unsaved, sessions.now_s()).run())
     except StoreUnavailableError as error:
-        sessions.events.failed(str(error))
+        sessions.events.failed(error)
         raise
 
 

@@ -68,6 +68,16 @@ def test_a_silent_store_is_given_up_in_time() -> None:
         asyncio.run(guard.arun(LOAD))
 
 
+def test_one_failure_is_enough_to_stop_blocking_an_event_loop() -> None:
+    guard = Guard(Script(OSError(), OSError(), None))
+    assert not guard.is_slow
+    with pytest.raises(StoreUnavailableError):
+        guard.run(LOAD)
+    assert guard.is_slow
+    guard.run(LOAD)
+    assert not guard.is_slow
+
+
 def test_the_breaker_opens_tries_and_closes() -> None:
     breaker = Breaker()
     for _ in range(5):

@@ -8,6 +8,7 @@ of waiting for a store that is down. Once in `_OPEN_S` one of them tries; an ans
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -126,7 +127,7 @@ class Guard:
     def _begin(self) -> float:
         now_s = self._mono_s()
         if not self._breaker.allows(now_s):
-            raise StoreUnavailableError("it has not answered lately; not asked again yet")
+            raise StoreUnavailableError("it has not answered lately; not asked again yet", is_news=False)
         return now_s
 
     def _answered(self, started_s: float, answer: A) -> A:
@@ -143,6 +144,7 @@ class Guard:
         if isinstance(error, NotSupportedByStoreError | UndecodableError):
             return error
         self._breaker.failed(self._mono_s())
+        self._took_s = math.inf
         if isinstance(error, StoreUnavailableError):
             return error
         return StoreUnavailableError(f"{type(error).__name__}: {error}")
