@@ -43,7 +43,6 @@ class ErrorKind(Enum):
     EXPECTATION_FAILED = _Kind("expectation_failed", ErrorSource.CLIENT, 417, "Expectation Failed")
     HEAD_TOO_LARGE = _Kind("head_too_large", ErrorSource.CLIENT, 431, "Request Header Fields Too Large")
     CLIENT_CLOSED = _Kind("client_closed", ErrorSource.CLIENT, 499, "Client Closed Request")
-    INTERNAL = _Kind("internal", ErrorSource.LIMPET, 500, "Internal Server Error")
     NOT_IMPLEMENTED = _Kind("not_implemented", ErrorSource.CLIENT, 501, "Not Implemented")
     VERSION_NOT_SUPPORTED = _Kind(
         "version_not_supported", ErrorSource.CLIENT, 505, "HTTP Version Not Supported"

@@ -26,6 +26,7 @@ from limpet.errors import ErrorKind
 from limpet.proxy.error_page import error_response
 from limpet.proxy.http1.chunked import chunk, last_chunk
 from limpet.proxy.http1.fields import cut_fields
+from limpet.proxy.http1.request import edit_request
 from limpet.proxy.http1.response import UNTIL_CLOSE
 from limpet.proxy.tunnel import Tunnel
 
@@ -184,12 +185,8 @@ class Exchange:
         assert decision is not None  # noqa: S101  # routed before it is sent
         self.connection = connection
         connection.start(self)
-        head = b"%b %b%b%b\r\n" % (
-            request.method,
-            request.path,
-            request.fields.edited(decision.group.stickiness.own_cookies),
-            client.added_fields(request, self.request_id, connection),
-        )
+        added = client.added_fields(request, self.request_id, connection)
+        head = edit_request(request, decision.group.stickiness.own_cookies, added)
         if self._pending_body:
             head = b"".join([head, *self._pending_body])
             self._pending_body = ()
