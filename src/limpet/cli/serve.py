@@ -78,4 +78,10 @@ def _session_environ(session_store: str | None) -> dict[str, str]:
     if session_store is None:
         return {}
     secret = os.environ.get("LIMPET_SECRET") or secrets.token_urlsafe(32)
-    return {"LIMPET_SESSION_STORE": session_store, "LIMPET_SECRET": secret}
+    # Browsers reach this balancer without TLS, unless one is told otherwise.
+    secure = os.environ.get("LIMPET_SESSION_SECURE", "0")
+    return {
+        "LIMPET_SESSION_STORE": session_store,
+        "LIMPET_SECRET": secret,
+        "LIMPET_SESSION_SECURE": secure,
+    }

@@ -43,7 +43,7 @@ class Listed(NamedTuple):
 def list_user(sessions: Sessions, user: bytes) -> Flow[list[Listed]]:
     """Return a user's live sessions, the one seen last first."""
     found = []
-    for key, record in (yield from _records(sessions, user)).items():
+    for key, record in (yield from _records(sessions, sessions.ring.user_keys(user))).items():
         meta = record.meta
         found.append(
             Listed(
@@ -67,13 +67,23 @@ def revoke_user(sessions: Sessions, user: bytes) -> Flow[None]:
     """
     for user_key in reversed(sessions.ring.user_keys(user)):
         yield from ask(RevokeUser(user_key, sessions.entropy(EPOCH_BYTES)))
-    sessions.events.ended(EndReason.REVOKED, sessions.ring.user_keys(user)[0][:16])
+    sessions.events.ended(EndReason.REVOKED, sessions.ring.user_keys(user)[0])
 
 
 def revoke_session(sessions: Sessions, user: bytes, reference: str) -> Flow[bool]:
     """End one session of a user."""
+    return (yield from _revoke(sessions, sessions.ring.user_keys(user), reference))
+
+
+def revoke_reference(sessions: Sessions, reference: str) -> Flow[bool]:
+    """End one session, whoever's it is."""
+    user_key = reference.partition("-")[0]
+    return (yield from _revoke(sessions, [user_key], reference))
+
+
+def _revoke(sessions: Sessions, user_keys: list[str], reference: str) -> Flow[bool]:
     now_s = sessions.now_s()
-    for key in (yield from _records(sessions, user)):
+    for key in (yield from _records(sessions, user_keys)):
         if sessions.ring.reference(key) == reference:
             stone = Tombstone(EndReason.REVOKED, now_s)
             before = yield from ask(End(key, stone, now_s + TOMBSTONE_S))
@@ -87,10 +97,10 @@ def revoke_everyone(sessions: Sessions) -> Flow[None]:
     yield from ask(RevokeEveryone(sessions.now_s()))
 
 
-def _records(sessions: Sessions, user: bytes) -> Flow[dict[Key, Record]]:
+def _records(sessions: Sessions, user_keys: list[str]) -> Flow[dict[Key, Record]]:
     now_s = sessions.now_s()
     listed: dict[Key, Record] = {}
-    for user_key in sessions.ring.user_keys(user):
+    for user_key in user_keys:
         listed.update((yield from ask(ListUser(user_key))))
     judged = {
         key: judge(Stored(record, record.epoch), now_s, sessions.policy) for key, record in listed.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from limpet.errors import ConfigError
 from limpet.sessions import flows
@@ -15,14 +15,21 @@ from limpet.sessions.drive import adrive, drive
 from limpet.sessions.events import Events
 from limpet.sessions.policy import PRESETS, Policy
 from limpet.sessions.record import EndReason
-from limpet.sessions.revoke import Listed, list_user, revoke_everyone, revoke_session, revoke_user
+from limpet.sessions.revoke import (
+    Listed,
+    list_user,
+    revoke_everyone,
+    revoke_reference,
+    revoke_session,
+    revoke_user,
+)
 from limpet.sessions.session import Client, Session
 from limpet.sessions.session_id import SecretRing, parse_secrets
 from limpet.sessions.stores import open_store
 from limpet.sessions.stores.guard import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from limpet.sessions.operations import Flow
     from limpet.sessions.session_id import SessionId
@@ -31,6 +38,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 STORE_VARIABLE = "LIMPET_SESSION_STORE"
 SECRET_VARIABLE = "LIMPET_SECRET"  # noqa: S105  # the name of a variable
+SECURE_VARIABLE = "LIMPET_SESSION_SECURE"
+
+
+class Options(TypedDict, total=False):
+    """What a framework's middleware passes on to `Sessions`; see there."""
+
+    store: str | Store | None
+    secret: str | bytes | Sequence[str | bytes] | None
+    policy: Policy | str | None
+    cookie: CookieSettings | None
+    secure: bool | None
+    encrypt: bool
+    deadline_s: float
 
 
 class Sessions:
@@ -42,6 +62,10 @@ class Sessions:
         secret: one secret, or several with the newest first; None reads `LIMPET_SECRET`.
         policy: lifetimes and rules, or the name of a preset ("aal1", "aal2", "aal3").
         cookie: name and attributes.
+        secure: instead of `cookie`: False for development without TLS; None reads
+            `LIMPET_SESSION_SECURE` (0 or 1), which is 1 by default.
+        user_field: a field in which the framework keeps the id of who is logged in: setting it is a
+            `login`, and deleting it ends the session but for the other fields.
         encrypt: whether fields are encrypted at rest.
         deadline_s: how long one operation may take, its retry included.
         now_s: wall clock.
@@ -59,6 +83,8 @@ class Sessions:
         secret: str | bytes | Sequence[str | bytes] | None = None,
         policy: Policy | str | None = None,
         cookie: CookieSettings | None = None,
+        secure: bool | None = None,
+        user_field: str | None = None,
         encrypt: bool = False,
         deadline_s: float = 0.25,
         now_s: Callable[[], float] = time.time,
@@ -66,7 +92,8 @@ class Sessions:
     ) -> None:
         self.ring = _ring(secret)
         self.policy = PRESETS[policy] if isinstance(policy, str) else policy or Policy()
-        self.cookie = cookie or CookieSettings()
+        self.cookie = cookie or CookieSettings(secure=_secure() if secure is None else secure)
+        self.user_field = user_field
         self.sealing = Sealing(self.ring.cipher_ring(), entropy, is_on=encrypt)
         self.events = Events()
         self.now_s = now_s
@@ -83,6 +110,18 @@ class Sessions:
         """
         session_id = self._read(cookie)
         return Session(self, session_id, self.load, Client(address, user_agent[:200]))
+
+    def open_request(
+        self, cookies: Mapping[str, str], *, address: str = "", user_agent: str = "", is_safe: bool = False
+    ) -> Session:
+        """Return the session of a request, found among its cookies; no I/O.
+
+        Args:
+            cookies: all of the request, by name.
+            address, user_agent: as for `open`.
+            is_safe: whether the method is GET, HEAD, OPTIONS or TRACE (RFC 9110 section 9.2.1).
+        """
+        return self.open(self.cookie.find(cookies), address=address, user_agent=user_agent)
 
     def load(self, session: Session) -> None:
         """Load a session now, blocking; an access does so by itself."""
@@ -129,6 +168,13 @@ class Sessions:
     async def arevoke_session(self, user_id: Any, reference: str) -> bool:
         """Do what `revoke_session` does without blocking the event loop."""
         return await self.arun(revoke_session(self, pack(user_id), reference))
+
+    def revoke_reference(self, reference: str) -> bool:
+        """End one session, named as in `list_user`, whoever's it is; False if there is none.
+
+        For operators: an app that lets users end their own sessions asks `revoke_session`.
+        """
+        return self.run(revoke_reference(self, reference))
 
     def revoke_everyone(self) -> None:
         """End every session of every user."""
@@ -179,6 +225,13 @@ def _ring(secret: str | bytes | Sequence[str | bytes] | None) -> SecretRing:
             raise ConfigError([f"{problem} (make one with: openssl rand -base64 32)"])
         return parse_secrets(text)
     return SecretRing([secret] if isinstance(secret, str | bytes) else secret)
+
+
+def _secure() -> bool:
+    text = os.environ.get(SECURE_VARIABLE, "1").strip()
+    if text not in {"0", "1"}:
+        raise ConfigError([f"sessions.secure: {SECURE_VARIABLE} is {text!r}; set it to 0 or 1"])
+    return text == "1"
 
 
 def _store(store: str | Store | None, deadline_s: float) -> Store:

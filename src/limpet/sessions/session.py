@@ -122,6 +122,8 @@ class Session(MutableMapping[str, Any]):
         """Set a field."""
         if not isinstance(name, str):
             raise TypeError(f"session fields have names of type str, not {type(name).__name__}")
+        if name == self._sessions.user_field:
+            self.login(value)
         self._used().set(name, value)
 
     def __delitem__(self, name: str) -> None:
@@ -134,6 +136,8 @@ class Session(MutableMapping[str, Any]):
         if name not in fields:
             raise KeyError(name)
         fields.delete(name)
+        if name == self._sessions.user_field:
+            self._logout_but_for(fields)
 
     def __contains__(self, name: object) -> bool:
         """Whether there is such a field; it need not decode."""
@@ -198,6 +202,12 @@ class Session(MutableMapping[str, Any]):
         self._used()
         self._fields = None
         self.wishes = Wishes(logs_out=True)
+
+    def _logout_but_for(self, fields: Fields) -> None:
+        kept = {name: fields.get(name) for name in fields}
+        self.logout()
+        for name, value in kept.items():
+            self.fields.set(name, value)
 
     def rotate(self) -> None:
         """Give the session a new id; the old one is dead at once. For a change of privilege."""

@@ -319,3 +319,72 @@ def test_the_store_is_asked_by_hash(app: App) -> None:
     app.request(lambda session: session.update(a=1))
     session_id = app.sessions.ring.read(app.cookie or "", app.now_s)
     assert session_id.raw.hex() not in repr(app.store._entries)  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def bound() -> App:
+    """An app whose framework keeps the user in a field, as Django and Flask-Login do."""
+    return App(user_field="_user")
+
+
+def test_a_field_can_bind_the_user(bound: App) -> None:
+    bound.request(lambda session: session.update(cart=[1]))
+    visitor = bound.cookie
+    bound.request(lambda session: session.update(_user="ada"))
+    assert bound.cookie != visitor
+    assert [each.device for each in bound.sessions.list_user("ada")] == [""]
+    assert bound.sessions.open(bound.cookie)["cart"] == [1]
+    assert "_user" not in bound.sessions.open(visitor)
+
+
+def test_setting_the_field_again_is_a_login_again(bound: App) -> None:
+    bound.request(lambda session: session.update(_user="ada"))
+    first = bound.cookie
+    bound.request(lambda session: session.update(_user="ada"))
+    assert bound.cookie != first
+    assert not bound.sessions.open(first)
+
+
+def test_another_user_gets_no_field_of_the_first(bound: App) -> None:
+    bound.request(lambda session: session.update(_user="ada", cart=[1]))
+    bound.request(lambda session: session.update(_user="bob"))
+    assert dict(bound.sessions.open(bound.cookie)) == {"_user": "bob"}
+
+
+@pytest.mark.parametrize("encrypt", [False, True])
+def test_deleting_the_field_is_a_logout_that_keeps_the_rest(encrypt: bool) -> None:
+    bound = App(user_field="_user", encrypt=encrypt)
+    bound.request(lambda session: session.update(_user="ada", flash="bye"))
+    old = bound.cookie
+    bound.request(lambda session: session.pop("_user"))
+    session = bound.sessions.open(bound.cookie)
+    assert dict(session) == {"flash": "bye"}
+    assert session.user_id is None
+    assert not bound.sessions.open(old)
+    assert bound.sessions.list_user("ada") == []
+
+
+def test_a_session_is_revoked_by_its_reference_alone(app: App) -> None:
+    app.request(lambda session: session.login("ada"))
+    (listed,) = app.sessions.list_user("ada")
+    assert not app.sessions.revoke_reference("0" * 32 + "-" + "0" * 16)
+    assert not app.sessions.revoke_reference("nonsense")
+    assert app.sessions.revoke_reference(listed.reference)
+    assert app.sessions.open(app.cookie).user_id is None
+
+
+@pytest.mark.parametrize(("variable", "name"), [(None, "__Host-limpet_session"), ("0", "limpet_session")])
+def test_development_is_a_matter_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, variable: str | None, name: str
+) -> None:
+    if variable is not None:
+        monkeypatch.setenv("LIMPET_SESSION_SECURE", variable)
+    else:
+        monkeypatch.delenv("LIMPET_SESSION_SECURE", raising=False)
+    assert Sessions("memory://", secret=SECRET).cookie.full_name == name
+
+
+def test_a_variable_that_says_neither_yes_nor_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMPET_SESSION_SECURE", "maybe")
+    with pytest.raises(ConfigError, match="set it to 0 or 1"):
+        Sessions("memory://", secret=SECRET)
