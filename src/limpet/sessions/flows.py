@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from limpet.sessions import decide
 from limpet.sessions.decide import Act, CookieAct, Verdict
-from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
+from limpet.sessions.errors import SessionConflictError, StoreUnavailableError, UndecodableError
 from limpet.sessions.operations import EPOCH_BYTES, Commit, Create, End, Flow, Load, ReadFacts, Stored, ask
 from limpet.sessions.policy import TOMBSTONE_S, store_until_s
 from limpet.sessions.record import (
@@ -61,13 +61,40 @@ _KEEP = Saved(CookieAct.KEEP)
 
 def load(session: Session, sessions: Sessions) -> Flow[None]:
     """Ask the store for a session whose cookie we signed, and tell the session."""
-    assert session.session_id is not None  # noqa: S101  # without a cookie there is nothing to load
+    session_id = session.session_id
+    assert session_id is not None  # noqa: S101  # without a cookie there is nothing to load
     try:
-        loaded = yield from _load(session.session_id, sessions)
+        loaded = yield from _load(session_id, sessions)
     except StoreUnavailableError as error:
         sessions.events.failed(error)
-        loaded = Loaded(Verdict.UNKNOWN, failure=error)
+        loaded = _stale(session, session_id, sessions, error)
+    else:
+        _remember(session_id, loaded, sessions)
     session.take(loaded)
+
+
+def _remember(session_id: SessionId, loaded: Loaded, sessions: Sessions) -> None:
+    if sessions.recent is None:
+        return
+    if loaded.key is not None and loaded.record is not None:
+        sessions.recent.remember(session_id.key, loaded.key, loaded.record, sessions.now_s())
+    else:
+        sessions.recent.forget(session_id.key)
+
+
+def _stale(
+    session: Session, session_id: SessionId, sessions: Sessions, error: StoreUnavailableError
+) -> Loaded:
+    # What a store said that makes no sense is no reason to believe an old copy instead.
+    may_read = session.client.is_safe and not isinstance(error, UndecodableError)
+    now_s = sessions.now_s()
+    found = sessions.recent.find(session_id.key, now_s) if sessions.recent is not None and may_read else None
+    if found is not None:
+        key, record = found
+        judgement = decide.judge(Stored(record, record.epoch), now_s, sessions.policy)
+        if judgement.record is not None:
+            return Loaded(Verdict.FOUND, key, record, failure=error)
+    return Loaded(Verdict.UNKNOWN, failure=error)
 
 
 def _load(session_id: SessionId, sessions: Sessions) -> Flow[Loaded]:
@@ -103,6 +130,8 @@ def save(session: Session, sessions: Sessions) -> Flow[Saved]:
         if unsaved or session.wishes != NO_WISHES:
             raise loaded.failure
         return _KEEP
+    if session.session_id is not None and sessions.recent is not None and session.modified:
+        sessions.recent.forget(session.session_id.key)
     try:
         return (yield from _Save(session, sessions, loaded, unsaved, sessions.now_s()).run())
     except StoreUnavailableError as error:

@@ -31,6 +31,7 @@ class OnUnknown(Enum):
     """What a request gets when the store does not say whether its session lives."""
 
     UNAVAILABLE = "unavailable"
+    STALE = "stale"
     ANONYMOUS = "anonymous"
 
 
@@ -44,8 +45,11 @@ class Policy:
         renew_s: age at which the id is replaced while the session goes on; None for never.
         grace_s: how long the old id still works after a client has shown the new one, and how
             long requests that began before a login may still write to the session that follows.
-        on_unknown: UNAVAILABLE answers 503; ANONYMOUS reads as if there were no session, and
-            still answers 503 to who wants to store something.
+        on_unknown: UNAVAILABLE answers 503. STALE lets requests with a safe method (RFC 9110
+            section 9.2.1) read what this process has read within `stale_s`, and answers 503
+            else; a revocation elsewhere is not seen meanwhile. ANONYMOUS reads as if there were
+            no session. Whoever wants to store something gets 503 in any case.
+        stale_s: how old a copy STALE may use.
         merges: field name to `merge(base, theirs, mine) -> value`, called when another request
             has changed the field meanwhile; it may raise `SessionConflictError`. A missing
             value is None. Without a rule the later commit wins.
@@ -56,6 +60,7 @@ class Policy:
     renew_s: float | None = 86400.0
     grace_s: float = 10.0
     on_unknown: OnUnknown = OnUnknown.UNAVAILABLE
+    stale_s: float = 60.0
     merges: Mapping[str, Callable[[Any, Any, Any], Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

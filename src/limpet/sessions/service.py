@@ -13,7 +13,8 @@ from limpet.sessions.cookie import CookieSettings
 from limpet.sessions.decide import CookieAct
 from limpet.sessions.drive import adrive, drive
 from limpet.sessions.events import Events
-from limpet.sessions.policy import PRESETS, Policy
+from limpet.sessions.policy import PRESETS, OnUnknown, Policy
+from limpet.sessions.recent import Recent
 from limpet.sessions.record import EndReason
 from limpet.sessions.revoke import (
     Listed,
@@ -96,20 +97,25 @@ class Sessions:
         self.user_field = user_field
         self.sealing = Sealing(self.ring.cipher_ring(), entropy, is_on=encrypt)
         self.events = Events()
+        self.recent = Recent(self.policy.stale_s) if self.policy.on_unknown is OnUnknown.STALE else None
         self.now_s = now_s
         self.entropy = entropy
         self.store = Guard(_store(store, deadline_s), deadline_s=deadline_s)
 
-    def open(self, cookie: str | None, *, address: str = "", user_agent: str = "") -> Session:
+    def open(
+        self, cookie: str | None, *, address: str = "", user_agent: str = "", is_safe: bool = False
+    ) -> Session:
         """Return the session of a request; no I/O.
 
         Args:
             cookie: the value of the session cookie; None if there is none.
             address: the client's IP address, for the list of devices.
             user_agent: for the same.
+            is_safe: whether the method is GET, HEAD, OPTIONS or TRACE (RFC 9110 section 9.2.1).
         """
         session_id = self._read(cookie)
-        return Session(self, session_id, self.load, Client(address, user_agent[:200]))
+        client = Client(address, user_agent[:200], is_safe)
+        return Session(self, session_id, self.load, client)
 
     def open_request(
         self, cookies: Mapping[str, str], *, address: str = "", user_agent: str = "", is_safe: bool = False
@@ -118,10 +124,10 @@ class Sessions:
 
         Args:
             cookies: all of the request, by name.
-            address, user_agent: as for `open`.
-            is_safe: whether the method is GET, HEAD, OPTIONS or TRACE (RFC 9110 section 9.2.1).
+            address, user_agent, is_safe: as for `open`.
         """
-        return self.open(self.cookie.find(cookies), address=address, user_agent=user_agent)
+        cookie = self.cookie.find(cookies)
+        return self.open(cookie, address=address, user_agent=user_agent, is_safe=is_safe)
 
     def load(self, session: Session) -> None:
         """Load a session now, blocking; an access does so by itself."""

@@ -59,7 +59,7 @@ class Loaded:
         reason: why it is absent.
         is_straggler: a login or logout has overtaken this request.
         is_renewed: the id has a successor, whose cookie the client needs.
-        failure: with UNKNOWN.
+        failure: with UNKNOWN, or with FOUND if the record is an old copy.
     """
 
     verdict: Verdict
@@ -73,10 +73,11 @@ class Loaded:
 
 @dataclass(slots=True)
 class Client:
-    """Who sends the request, for the list of devices."""
+    """Who sends the request, for the list of devices, and whether it only reads."""
 
     address: str = ""
     user_agent: str = ""
+    is_safe: bool = False
 
 
 class Session(MutableMapping[str, Any]):
@@ -317,7 +318,8 @@ class Session(MutableMapping[str, Any]):
             self._load(self)
         loaded = self.loaded
         assert loaded is not None  # noqa: S101  # `load` calls `take`
-        if loaded.failure is not None and self._sessions.policy.on_unknown is OnUnknown.UNAVAILABLE:
+        is_anonymous = self._sessions.policy.on_unknown is OnUnknown.ANONYMOUS
+        if loaded.verdict is Verdict.UNKNOWN and loaded.failure is not None and not is_anonymous:
             raise loaded.failure
         return self.fields
 

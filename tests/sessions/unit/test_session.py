@@ -15,6 +15,7 @@ from limpet.sessions import (
     SessionConflictError,
     Sessions,
     StoreUnavailableError,
+    UndecodableError,
     UnsupportedValueError,
 )
 from limpet.sessions.record import Field, Outcome
@@ -388,3 +389,72 @@ def test_a_variable_that_says_neither_yes_nor_no(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("LIMPET_SESSION_SECURE", "maybe")
     with pytest.raises(ConfigError, match="set it to 0 or 1"):
         Sessions("memory://", secret=SECRET)
+
+
+class Stale(App):
+    """An app that lets safe methods read old copies while the store is down."""
+
+    def __init__(self) -> None:
+        super().__init__(policy=Policy(on_unknown=OnUnknown.STALE, stale_s=60, idle_s=3600))
+        self.request(lambda session: session.update(name="ada"))
+        self.request(lambda session: session["name"])
+        self.store.is_down = True
+
+    def read(self, *, is_safe: bool = True) -> Any:
+        session = self.sessions.open(self.cookie, is_safe=is_safe)
+        name = session["name"]
+        assert [header for header, _ in self.sessions.save(session)] == ["Vary"]
+        return name
+
+
+def test_safe_methods_may_read_an_old_copy() -> None:
+    app = Stale()
+    assert app.read() == "ada"
+    with pytest.raises(StoreUnavailableError):
+        app.read(is_safe=False)
+    app.now_s += 61
+    with pytest.raises(StoreUnavailableError):
+        app.read()
+
+
+def test_nothing_is_written_on_the_strength_of_an_old_copy() -> None:
+    app = Stale()
+    session = app.sessions.open(app.cookie, is_safe=True)
+    session["name"] = "eve"
+    with pytest.raises(StoreUnavailableError):
+        app.sessions.save(session)
+
+
+@pytest.mark.parametrize(
+    "end", [lambda session: session.logout(), lambda session: session.update(name="bob")]
+)
+def test_a_copy_that_this_process_outdated_is_not_read(end: Callable[[Session], Any]) -> None:
+    app = Stale()
+    app.store.is_down = False
+    cookie = app.cookie
+    app.now_s += 2  # the breaker
+    app.request(end)
+    app.store.is_down = True
+    with pytest.raises(StoreUnavailableError):
+        app.sessions.open(cookie, is_safe=True)["name"]
+
+
+def test_a_session_that_was_seen_revoked_is_not_read_from_a_copy() -> None:
+    app = Stale()
+    app.store.is_down = False
+    app.sessions.revoke_everyone()
+    assert "name" not in app.sessions.open(app.cookie, is_safe=True)
+    app.store.is_down = True
+    with pytest.raises(StoreUnavailableError):
+        app.read()
+
+
+def test_garbage_is_no_reason_to_read_an_old_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Stale()
+
+    def garbage(_operation: Operation[Any]) -> Any:
+        raise UndecodableError("it makes no sense")
+
+    monkeypatch.setattr(app.store, "run", garbage)
+    with pytest.raises(UndecodableError):
+        app.read()
