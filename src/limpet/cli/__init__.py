@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "remove": "limpet.cli.remove",
     "weight": "limpet.cli.weight",
     "reload": "limpet.cli.reload",
+    "sessions": "limpet.cli.sessions",
 }
 
 
@@ -45,5 +46,5 @@ def main() -> None:
     """Balance HTTP over several servers without logging anybody out.
 
     Exit codes: 0 done, 1 findings or a failed job, 2 usage or configuration, 4 the admin
-    listener cannot be reached.
+    listener or the session store cannot be reached.
     """

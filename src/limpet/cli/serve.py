@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,12 @@ from limpet.cli.output import EXIT_USAGE, fail, say, told_problems
 from limpet.cli.start_up import announce
 from limpet.config.flags import settings_from_flags
 from limpet.control.run import run
+from limpet.control.session_secret import load_session_secret
 from limpet.replicas.app import AppError
 from limpet.replicas.replica import AppSettings, ReplicaError
 from limpet.replicas.replica_set import ReplicaSet
+from limpet.sessions.service import SECRET_VARIABLE, SECURE_VARIABLE, STORE_VARIABLE
+from limpet.sessions.stores import open_store
 
 if TYPE_CHECKING:
     from limpet.config.schema import Settings
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 #: A replica that was started again is back in seconds, not in the two rounds of checks that a
 #: server somewhere else has to pass.
 _HEALTH_CHECK = {"interval_s": 2, "healthy_threshold": 1}
+_CHECK_TIMEOUT_S = 1.0
 
 
 @click.command()
@@ -44,7 +47,9 @@ _HEALTH_CHECK = {"interval_s": 2, "healthy_threshold": 1}
 @click.option(
     "--session-store",
     metavar="URL",
-    help="Passed on to the app as LIMPET_SESSION_STORE, with a LIMPET_SECRET if there is none.",
+    envvar=STORE_VARIABLE,
+    help="Passed on to the app as LIMPET_SESSION_STORE, with a LIMPET_SECRET that is made and kept if "
+    "there is none.",
 )
 @balance_options
 def serve(app: str, count: int, interface: Interface | None, session_store: str | None, **given: Any) -> None:
@@ -54,7 +59,9 @@ def serve(app: str, count: int, interface: Interface | None, session_store: str 
     processes are called A, B, C and so on, and know their letter as LIMPET_REPLICA. One that dies
     is started again.
     """
-    settings = AppSettings(app=app, interface=interface, environ=_session_environ(session_store))
+    with told_problems():
+        environ = _session_environ(session_store) if session_store else {}
+    settings = AppSettings(app=app, interface=interface, environ=environ)
     with told_problems(), closing(ReplicaSet(settings, count)) as replica_set:
         targets = [
             {"name": replica.name, "address": str(replica.address)} for replica in replica_set.replicas
@@ -74,14 +81,18 @@ def serve(app: str, count: int, interface: Interface | None, session_store: str 
     sys.exit(code)
 
 
-def _session_environ(session_store: str | None) -> dict[str, str]:
-    if session_store is None:
-        return {}
-    secret = os.environ.get("LIMPET_SECRET") or secrets.token_urlsafe(32)
-    # Browsers reach this balancer without TLS, unless one is told otherwise.
-    secure = os.environ.get("LIMPET_SESSION_SECURE", "0")
+def _session_environ(store: str) -> dict[str, str]:
+    secret = load_session_secret()
+    if not secret.is_lasting:
+        say(f"the session secret is in memory only: a restart logs everyone out; set {SECRET_VARIABLE}")
+    elif not secret.origin.startswith("$"):
+        say(f"the session secret is kept in {secret.origin}; to choose it yourself, set {SECRET_VARIABLE}")
+    with closing(open_store(store, timeout_s=_CHECK_TIMEOUT_S)) as opened:
+        for finding in opened.check():
+            say(f"session store: {finding.severity} {finding.id}: {finding.what}; {finding.fix}")
     return {
-        "LIMPET_SESSION_STORE": session_store,
-        "LIMPET_SECRET": secret,
-        "LIMPET_SESSION_SECURE": secure,
+        STORE_VARIABLE: store,
+        SECRET_VARIABLE: secret.text,
+        # Browsers reach this balancer without TLS, unless one is told otherwise.
+        SECURE_VARIABLE: os.environ.get(SECURE_VARIABLE, "0"),
     }

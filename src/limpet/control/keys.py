@@ -45,7 +45,7 @@ def load_keys(settings: KeySettings, current: LoadedKeys | None = None) -> Loade
     try:
         path = default_path()
         if current is None:
-            _make(path)
+            make_once(path, f"# Keys of limpet's tickets, newest first.\n{generate_key(os.urandom)}\n")
         return LoadedKeys(_parse(path.read_bytes().decode(), str(path)), str(path), True)
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: is not UTF-8; restore it, or remove it to get a new key"]) from None
@@ -56,22 +56,36 @@ def load_keys(settings: KeySettings, current: LoadedKeys | None = None) -> Loade
 
 def default_path() -> Path:
     """Return where keys are kept if none are configured."""
+    return state_folder() / "ticket-keys"
+
+
+def state_folder() -> Path:
+    """Return where limpet keeps what it has made for itself.
+
+    Raises:
+        RuntimeError: the user has no home.
+
+    Source: XDG Base Directory Specification 0.8, `XDG_STATE_HOME`.
+    """
     state = os.environ.get("XDG_STATE_HOME")
     base = Path(state) if state else Path.home() / ".local" / "state"
-    return base / "limpet" / "ticket-keys"
+    return base / "limpet"
 
 
-def _make(path: Path) -> None:
-    # Written beside and linked into place: two processes that start at once get the same key.
+def make_once(path: Path, text: str) -> None:
+    """Make a file that only its owner reads, unless it is there; who starts at once gets the same.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    # Written beside and linked into place, so nobody ever reads half of it.
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.write(
-            descriptor, f"# Keys of limpet's tickets, newest first.\n{generate_key(os.urandom)}\n".encode()
-        )
+        os.write(descriptor, text.encode())
         os.fsync(descriptor)
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)

@@ -163,9 +163,14 @@ class SecretRing:
 
 
 def parse_secrets(text: str) -> SecretRing:
-    """Read secrets from an environment variable: newest first, one a line or between commas."""
+    """Read secrets from an environment variable."""
+    return SecretRing(split_secrets(text))
+
+
+def split_secrets(text: str) -> list[str]:
+    """Return the secrets in a text: newest first, one a line or between commas."""
     words = [word.strip() for word in text.replace(",", "\n").splitlines()]
-    return SecretRing([word for word in words if word])
+    return [word for word in words if word]
 
 
 def _whole_s(ends_s: float) -> int:

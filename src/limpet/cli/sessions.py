@@ -1,0 +1,226 @@
+"""`limpet sessions`: who is logged in where, the end of sessions from outside, and their store's health."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from limpet.cli.output import (
+    EXIT_FAILED,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    console,
+    counted,
+    fail,
+    print_json,
+    told_problems,
+)
+from limpet.control.session_secret import find_session_secret, read_session_secret
+from limpet.sessions import NotSupportedByStoreError, Sessions, StoreUnavailableError
+from limpet.sessions.service import SECRET_VARIABLE, STORE_VARIABLE
+from limpet.sessions.session_id import split_secrets
+from limpet.sessions.stores import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from limpet.sessions import Listed
+    from limpet.sessions.stores import Finding
+
+#: An operator waits longer than a request may.
+_DEADLINE_S = 4.0
+
+_store_option: Callable[[Callable[..., None]], Callable[..., None]] = click.option(
+    "--store",
+    "url",
+    metavar="URL",
+    envvar=STORE_VARIABLE,
+    help=f"The store, as the app names it.  [default: ${STORE_VARIABLE}]",
+)
+_secret_option: Callable[[Callable[..., None]], Callable[..., None]] = click.option(
+    "--secret-file",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help=f"File with the app's secrets, newest first.  [default: ${SECRET_VARIABLE}, else what serve made]",
+)
+_json_option: Callable[[Callable[..., None]], Callable[..., None]] = click.option(
+    "--json", "as_json", is_flag=True, help="Print everything, as JSON."
+)
+
+
+@click.group()
+def sessions() -> None:
+    """List and end the sessions of an app that uses limpet.sessions.
+
+    It works on the store, whether a balancer runs or not. Give the store and the secret that the
+    app has; a URL with a password is better given in LIMPET_SESSION_STORE than in --store.
+    """
+
+
+@sessions.command("list")
+@click.argument("user")
+@_json_option
+@_store_option
+@_secret_option
+def list_(user: str, as_json: bool, url: str | None, secret_file: Path | None) -> None:
+    """List a user's sessions, the one seen last first.
+
+    USER is the id that the app gives at login; 42 finds both the number and the text. Exit code 1
+    if there are none.
+    """
+    with _opened(url, secret_file) as opened:
+        listed = _listed(opened, user)
+    if as_json:
+        print_json({"user": user, "sessions": [each._asdict() for each in listed]})
+    elif listed:
+        console().print(_table(listed))
+    if not listed:
+        fail(f"user {user!r} has no session in this store")
+
+
+@sessions.command()
+@click.option("--user", metavar="USER", help="End all sessions of a user.")
+@click.option("--session", "reference", metavar="REF", help="End one, named as in the list.")
+@click.option("--everyone", is_flag=True, help="End all sessions of all users.")
+@click.option("--yes", is_flag=True, help="With --everyone: do not ask.")
+@_store_option
+@_secret_option
+def revoke(
+    user: str | None,
+    reference: str | None,
+    everyone: bool,
+    yes: bool,
+    url: str | None,
+    secret_file: Path | None,
+) -> None:
+    """End sessions, at once and on every server.
+
+    Exit code 1 if there was no such session; what --user finds nothing of is revoked all the same.
+    """
+    if [user is not None, reference is not None, everyone].count(True) != 1:
+        raise click.UsageError("say whose: one of --user USER, --session REF and --everyone")
+    with _opened(url, secret_file) as opened:
+        if user is not None:
+            _revoke_user(opened, user)
+        elif reference is not None:
+            _revoke_reference(opened, reference)
+        else:
+            _revoke_everyone(opened, is_sure=yes)
+
+
+@sessions.command()
+@_json_option
+@_store_option
+def check(as_json: bool, url: str | None) -> None:
+    """Say what about the store can log users out, and what to do about it.
+
+    Exit code 1 if there is an error among the findings.
+    """
+    with told_problems(), closing(open_store(_url(url), timeout_s=_DEADLINE_S / 2)) as store:
+        found = store.check()
+    if as_json:
+        print_json({"findings": [each._asdict() for each in found]})
+    elif found:
+        console().print(_findings(found))
+    else:
+        click.echo("nothing about this store will log users out")
+    if any(each.severity == "error" for each in found):
+        sys.exit(EXIT_FAILED)
+
+
+def _revoke_user(opened: Sessions, user: str) -> None:
+    listed = _listed(opened, user)
+    for form in _forms(user):
+        opened.revoke_user(form)
+    if not listed:
+        fail(f"user {user!r} has no session in this store; had there been one, it would be over now")
+    click.echo(f"{user}: {counted(len(listed), 'session')} ended")
+
+
+def _revoke_reference(opened: Sessions, reference: str) -> None:
+    if not opened.revoke_reference(reference):
+        fail(f"there is no session {reference!r}; limpet sessions list USER shows how they are named")
+    click.echo(f"{reference}: ended")
+
+
+def _revoke_everyone(opened: Sessions, *, is_sure: bool) -> None:
+    if not is_sure:
+        if not sys.stdin.isatty():
+            fail("this logs out every user; if you mean it, add --yes", EXIT_USAGE)
+        click.confirm("Log out every user of this store?", abort=True)
+    opened.revoke_everyone()
+    click.echo("every session of every user ended")
+
+
+def _listed(opened: Sessions, user: str) -> list[Listed]:
+    found = [each for form in _forms(user) for each in opened.list_user(form)]
+    return sorted(found, key=lambda each: -each.seen_s)
+
+
+def _forms(user: str) -> list[Any]:
+    # Apps know their users by text, number or UUID; each is another user to a store.
+    forms: list[Any] = [user]
+    with suppress(ValueError):
+        if str(int(user)) == user:
+            forms.append(int(user))
+    with suppress(ValueError):
+        forms.append(UUID(user))
+    return forms
+
+
+@contextmanager
+def _opened(url: str | None, secret_file: Path | None) -> Iterator[Sessions]:
+    with told_problems():
+        secret = read_session_secret(secret_file) if secret_file else find_session_secret()
+        found = Sessions(_url(url), secret=split_secrets(secret), deadline_s=_DEADLINE_S)
+    try:
+        with closing(found.store):
+            yield found
+    except StoreUnavailableError as error:
+        fail(f"the session store does not say: {error}", EXIT_UNREACHABLE)
+    except NotSupportedByStoreError as error:
+        fail(str(error))
+
+
+def _url(url: str | None) -> str:
+    if not url:
+        fail(f"there is no store; name the app's with {STORE_VARIABLE} or --store URL", EXIT_USAGE)
+    parts = urlsplit(url)
+    if parts.scheme == "memory":
+        fail("memory:// is within the app's process; nobody can look into it from outside", EXIT_USAGE)
+    # SQLite would make an empty file of a misspelt name, and then know nobody.
+    path = unquote(parts.path).removeprefix("/")
+    if parts.scheme == "sqlite" and path and not Path(path).exists():
+        fail(f"there is no file {path!r}; run this in the app's folder, or write its full path", EXIT_USAGE)
+    return url
+
+
+def _table(listed: list[Listed]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("reference", "device", "address", "logged in", "last seen", "ends by"):
+        table.add_column(name, overflow="fold")
+    for each in listed:
+        times = [_time(each.auth_s), _time(each.seen_s), _time(each.ends_s)]
+        table.add_row(each.reference, escape(each.device), escape(each.address), *times)
+    return table
+
+
+def _findings(found: list[Finding]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for each in found:
+        colour = "red" if each.severity == "error" else "yellow"
+        table.add_row(each.id, f"[{colour}]{each.severity}[/]", escape(each.what), escape(each.fix))
+    return table
+
+
+def _time(time_s: float) -> str:
+    return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%d %H:%M}Z"
