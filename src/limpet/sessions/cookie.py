@@ -25,6 +25,8 @@ class CookieSettings:
         domain: for `Domain`; None for the host alone.
         same_site: "Lax", "Strict" or "None".
         is_partitioned: whether to set `Partitioned` (CHIPS).
+        is_http_only: whether scripts in the page cannot read it; False is for frameworks whose own
+            setting says so.
 
     Source: OWASP ASVS 5.0 3.3.1 to 3.3.4; rfc6265bis section 4.1.3 for the prefixes.
     """
@@ -36,6 +38,7 @@ class CookieSettings:
     domain: str | None = None
     same_site: str = "Lax"
     is_partitioned: bool = False
+    is_http_only: bool = True
 
     def __post_init__(self) -> None:
         problems = []
@@ -78,7 +81,9 @@ class CookieSettings:
         parts = [f"; Path={self.path}"]
         if self.domain is not None:
             parts.append(f"; Domain={self.domain}")
-        parts.append(f"; HttpOnly; SameSite={self.same_site}")
+        if self.is_http_only:
+            parts.append("; HttpOnly")
+        parts.append(f"; SameSite={self.same_site}")
         if self.secure:
             parts.append("; Secure")
         if self.is_partitioned:
