@@ -244,7 +244,7 @@ def _pick(
         finding.status,
         finding,
         group.policy.name,
-        candidates=tuple([Candidate(t.id, t.health, t.weight, t.in_flight) for t in targets]),
+        candidates=tuple([Candidate(t.id, t.health, t.weight, t.load) for t in targets]),
     )
 
 
@@ -267,7 +267,7 @@ def _with_room(available: tuple[TargetState, ...], max_in_flight: int) -> tuple[
     # A new session goes where it need not wait; if every target is full, one of them queues it.
     if not max_in_flight:
         return available
-    return tuple(target for target in available if target.in_flight < max_in_flight) or available
+    return tuple(target for target in available if target.load < max_in_flight) or available
 
 
 def _why_unusable(pinned: TargetState | None) -> StickyStatus:

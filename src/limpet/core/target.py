@@ -4,6 +4,9 @@ Theory of operation. `Target` is frozen and belongs to one configuration. `Targe
 lives as long as the target's id is registered, so that a reload loses neither health
 nor counters. Each of its fields has exactly one writer, named beside it; everybody may
 read. All of it happens on one event loop, so no lock is needed.
+
+With several workers each has a `TargetState` of its own. They share one number per worker and
+target, the requests in flight: each writes its own place of a `row` and adds up all of it.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import MutableSequence
+
     from limpet.core.address import Address
 
 
@@ -58,6 +63,8 @@ class TargetState:
     """What is known of one target while it runs; survives reloads."""
 
     __slots__ = (
+        "_place",
+        "_row",
         "consecutive",
         "errors",
         "failures",
@@ -90,6 +97,40 @@ class TargetState:
         self.errors = 0  # attempts that ended without a response
         # such attempts in a row; a response sets it to 0, and so does control when a target recovers
         self.failures = 0
+        self._row: MutableSequence[int] | None = None
+        self._place = 0
+
+    def share(self, row: MutableSequence[int], place: int) -> None:
+        """Share the number of requests in flight with other workers.
+
+        Args:
+            row: one number for each worker.
+            place: of this one.
+        """
+        self._row, self._place = row, place
+        row[place] = self.in_flight
+
+    def begin(self) -> None:
+        """Note a request that is in flight from now on."""
+        self.in_flight += 1
+        if self._row is not None:
+            self._row[self._place] = self.in_flight
+
+    def end(self) -> None:
+        """Note that one is not in flight any more."""
+        self.in_flight -= 1
+        if self._row is not None:
+            self._row[self._place] = self.in_flight
+
+    @property
+    def load(self) -> int:
+        """Requests in flight from all workers."""
+        return self.in_flight if self._row is None else sum(self._row)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other workers send requests to the target too."""
+        return self._row is not None
 
     @property
     def id(self) -> str:

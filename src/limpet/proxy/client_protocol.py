@@ -107,10 +107,7 @@ class ClientConnection(asyncio.Protocol):
             self._set_peer(peer[0], name[1])
         else:  # a Unix socket: whoever may open it is trusted
             self.is_trusted = True
-        proxy.clients.add(self)
-        most = self.limits.max_connections
-        if most and len(proxy.clients) > most:
-            proxy.rejected_connections += 1
+        if not proxy.enter(self):
             self._close()
             return
         limits = self.limits
@@ -149,7 +146,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what goes on."""
         del exc
-        self.proxy.clients.discard(self)
+        self.proxy.leave(self)
         phase = self.phase
         self.phase = CLOSED
         if phase == TUNNEL:
@@ -309,7 +306,7 @@ class ClientConnection(asyncio.Protocol):
             finding.touched_s = now_s
             decision.group.sessions.touch(finding.session_key, target.id, now_s)
         target.requests += 1
-        target.in_flight += 1
+        target.begin()
         connection = pool.idle.pop()
         connection.is_reused = True
         connection.start(exchange)

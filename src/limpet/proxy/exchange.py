@@ -135,7 +135,7 @@ class Exchange:
             return
         target.requests += 1
         limits = decision.group.limits
-        if not limits.max_in_flight or target.in_flight < limits.max_in_flight:
+        if not limits.max_in_flight or target.load < limits.max_in_flight:
             self._take_slot(target)
         else:
             self._queue(target, limits)
@@ -148,11 +148,13 @@ class Exchange:
         self.phase = QUEUED
         pool.waiting.append(self)
         target.queued += 1
+        if target.is_shared:
+            pool.watch()
         self.client.deadline_s = time.monotonic() + limits.queue_timeout_s
 
     def _take_slot(self, target: TargetState) -> None:
         pool = self.pool = self.client.proxy.pools.get(target) or self.client.proxy.pool(target)
-        target.in_flight += 1
+        target.begin()
         if pool.idle:
             connection = pool.take(self._is_repeatable(), self.start_s)
             if connection is not None:
@@ -537,7 +539,7 @@ class Exchange:
 
     def _leave_slot(self, pool: TargetPool) -> None:
         self.pool = None
-        pool.state.in_flight -= 1
+        pool.state.end()
         if pool.waiting:
             pool.wake()
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: A request that is not safe to repeat goes out on a connection idle for less than this.
 _FRESH_S = 1.0
+#: How often those that wait for a slot look whether another worker has left one.
+_LOOK_S = 0.005
 
 
 class TargetPool:
@@ -35,7 +37,7 @@ class TargetPool:
         waiting: requests in the order of their arrival.
     """
 
-    __slots__ = ("_loop", "idle", "reader", "state", "waiting")
+    __slots__ = ("_is_watching", "_loop", "idle", "reader", "state", "waiting")
 
     def __init__(self, state: TargetState, loop: asyncio.AbstractEventLoop) -> None:
         self.state = state
@@ -43,6 +45,7 @@ class TargetPool:
         self.idle: list[TargetConnection] = []
         self.waiting: deque[Exchange] = deque()
         self._loop = loop
+        self._is_watching = False
 
     def take(self, is_repeatable: bool, now_s: float) -> TargetConnection | None:
         """Take an idle connection, or None if a new one is needed."""
@@ -59,9 +62,22 @@ class TargetPool:
         while self.waiting:
             decision = self.waiting[0].decision
             limit = decision.group.limits.max_in_flight if decision is not None else 0
-            if state.takes_sticky and limit and state.in_flight >= limit:
+            if state.takes_sticky and limit and state.load >= limit:
                 break
             self.waiting.popleft().leave_queue()
+
+    def watch(self) -> None:
+        """Look again and again whether another worker has left a slot, as long as someone waits."""
+        if not self._is_watching:
+            self._is_watching = True
+            self._loop.call_later(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        self.wake()
+        if self.waiting:
+            self._loop.call_later(_LOOK_S, self._look)
+        else:
+            self._is_watching = False
 
     async def connect(self) -> TargetConnection:
         """Open a new connection.

@@ -9,29 +9,29 @@ for all connections, because a timer per request costs as much as routing it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import secrets
 import socket
 import time
 from email.utils import formatdate
-from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from limpet.core.address import Address
+from limpet.proxy.acceptor import Acceptor
 from limpet.proxy.client_protocol import ClientConnection
 from limpet.proxy.http1.request import RequestReader
 from limpet.proxy.pool import TargetPool
 from limpet.proxy.recent import RecentExchanges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from limpet.core.address import Address
     from limpet.core.model import Listener, Snapshot, TargetGroup
     from limpet.core.target import TargetState
     from limpet.errors import ErrorKind
     from limpet.proxy.access_log import AccessLog
+    from limpet.proxy.board import Place
     from limpet.proxy.exchange import Exchange
 
 _SWEEP_S = 0.25
@@ -39,6 +39,14 @@ _BACKLOG = 4096
 #: Exchanges that are logged and remembered at the latest when they are so many: few enough that
 #: nobody waits long for it, and enough to make it cheap.
 _MAX_FINISHED = 32
+
+
+class Server(Protocol):
+    """Something that accepts connections until it is closed."""
+
+    def close(self) -> None:
+        """Accept no more."""
+        ...
 
 
 class Proxy:
@@ -51,6 +59,7 @@ class Proxy:
         access_log: gets every finished request; None for no log.
         on_target_error: told of every attempt that a target failed, with the number of failures
             in a row in `TargetState.failures`.
+        place: of this worker among several; None if it is the only one.
 
     Attributes:
         snapshot: what decisions depend on; `use` changes it.
@@ -67,8 +76,10 @@ class Proxy:
         *,
         access_log: AccessLog | None,
         on_target_error: Callable[[TargetGroup, TargetState, ErrorKind], None],
+        place: Place | None = None,
     ) -> None:
         self.snapshot = snapshot
+        self.place = place
         self.access_log = access_log
         self.on_target_error = on_target_error
         self.loop = asyncio.get_running_loop()
@@ -81,7 +92,7 @@ class Proxy:
         self.rejected_connections = 0
         self.pools: dict[TargetState, TargetPool] = {}
         self.reader = RequestReader(snapshot.client_limits)
-        self._servers: dict[Address, tuple[asyncio.Server, _Serving]] = {}
+        self._listeners: dict[Address, _Serving] = {}
         self._id_prefix = secrets.token_hex(6).encode()
         self._id_count = 0
         self._date = (0, b"")
@@ -95,45 +106,35 @@ class Proxy:
 
     # listeners
 
-    async def open(self, listener: Listener) -> Address:
+    async def open(self, bound: Address, listener: Listener, sockets: Sequence[socket.socket]) -> None:
         """Start serving on a listener.
 
-        Returns:
-            The address it is bound to, its port chosen by the system if it was 0.
-
-        Raises:
-            OSError: the address cannot be bound.
+        Args:
+            bound: where it is reached; names it for `relisten` and `close`.
+            sockets: they listen already; they stay open, and the caller's, after `close`.
         """
-        address = listener.address
         serving = _Serving(listener)
-        if address.path is not None:
-            remove_stale_socket(address.path)
-            server = await self.loop.create_unix_server(
-                lambda: ClientConnection(self, serving.listener), address.path, backlog=_BACKLOG
-            )
-            bound = address
-        else:
-            server = await self.loop.create_server(
-                lambda: ClientConnection(self, serving.listener),
-                address.host,
-                address.port or 0,
-                backlog=_BACKLOG,
-            )
-            name = server.sockets[0].getsockname()
-            bound = Address(host=address.host, port=name[1])
-        self._servers[bound] = server, serving
-        return bound
+        for each in sockets:
+            serving.servers.append(await self._serve(serving, each.dup()))
+        self._listeners[bound] = serving
 
-    def relisten(self, address: Address, listener: Listener) -> None:
+    async def _serve(self, serving: _Serving, listening: socket.socket) -> Server:
+        def connection() -> ClientConnection:
+            return ClientConnection(self, serving.listener)
+
+        if self.place is not None:
+            return Acceptor(self.loop, listening, connection, self.place)
+        create = self.loop.create_unix_server if listening.family == socket.AF_UNIX else self.loop.create_server
+        return await create(connection, sock=listening, backlog=_BACKLOG)
+
+    def relisten(self, bound: Address, listener: Listener) -> None:
         """Serve another listener on a bound address; open connections keep the old one."""
-        self._servers[address][1].listener = listener
+        self._listeners[bound].listener = listener
 
-    def close(self, address: Address) -> None:
+    def close(self, bound: Address) -> None:
         """Stop serving on a bound address; open connections go on."""
-        self._servers.pop(address)[0].close()
-        if address.path is not None:
-            with contextlib.suppress(OSError):
-                Path(address.path).unlink()
+        for server in self._listeners.pop(bound).servers:
+            server.close()
 
     async def drain(self, timeout_s: float, cutting: asyncio.Event | None = None) -> int:
         """Stop serving: requests in flight are answered, and each answer closes its connection.
@@ -145,8 +146,8 @@ class Proxy:
             How many requests were cut because they took longer than `timeout_s`.
         """
         self.is_draining = True
-        for address in list(self._servers):
-            self.close(address)
+        for bound in list(self._listeners):
+            self.close(bound)
         for client in list(self.clients):
             client.close_idle()
         deadline_s = time.monotonic() + timeout_s
@@ -192,6 +193,25 @@ class Proxy:
         return len(left)
 
     # called by connections and exchanges
+
+    def enter(self, client: ClientConnection) -> bool:
+        """Note a client's connection; False if there are too many, here and in other workers."""
+        self.clients.add(client)
+        count = len(self.clients)
+        if self.place is not None:
+            self.place.write_connections(count)
+            count = self.place.connections()
+        most = client.limits.max_connections
+        if most and count > most:
+            self.rejected_connections += 1
+            return False
+        return True
+
+    def leave(self, client: ClientConnection) -> None:
+        """Note that a client's connection has ended."""
+        self.clients.discard(client)
+        if self.place is not None:
+            self.place.write_connections(len(self.clients))
 
     def is_trusted(self, address: str) -> bool:
         """Return whether an IP address is one of the trusted proxies."""
@@ -255,24 +275,14 @@ class Proxy:
                 if pool.waiting and not target.takes_sticky:
                     pool.wake()
         self.settle()
+        if self.place is not None:
+            self.place.write(now_s, self.requests, self.rejected_connections)
 
 
 class _Serving:
-    # What new connections of a server belong to; a reload may change it.
-    __slots__ = ("listener",)
+    # What new connections of some servers belong to; a reload may change it.
+    __slots__ = ("listener", "servers")
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
-
-
-def remove_stale_socket(path: str) -> None:
-    """Remove a socket file that nobody listens on: a process that was killed left it."""
-    probe = socket.socket(socket.AF_UNIX)
-    try:
-        probe.connect(path)
-    except ConnectionRefusedError:
-        Path(path).unlink()
-    except OSError:
-        pass
-    finally:
-        probe.close()
+        self.servers: list[Server] = []

@@ -181,7 +181,7 @@ class TargetConnection(asyncio.Protocol):
         exchange.phase = DONE
         exchange.pool = self.exchange = None
         target = pool.state
-        target.in_flight -= 1
+        target.end()
         target.failures = 0
         pool.idle.append(self)
         client.end_known(exchange)

@@ -40,7 +40,8 @@ class BoundedRendezvous:
         """Choose the key's first target with room; there always is one, because the bound is above 1."""
         del now, rng
         key = hash_key(request, self._header)
-        in_flight = 1 + sum([target.in_flight for target in targets])  # with this request
+        loads = [target.load for target in targets]
+        in_flight = 1 + sum(loads)  # with this request
         per_weight = self._load_bound * in_flight / sum([target.weight for target in targets])
         roomy = [target for target in targets if target.in_flight + 1 <= ceil(per_weight * target.weight)]
         return max(roomy, key=lambda target: score(key, target.id, target.weight))

@@ -33,7 +33,7 @@ class LeastOutstandingRequests:
     ) -> TargetState:
         """Choose the least loaded; among equals by chance."""
         del request, now
-        loads = [target.in_flight / target.weight for target in targets]
+        loads = [target.load / target.weight for target in targets]
         least = min(loads)
         idlest = [target for target, load in zip(targets, loads, strict=True) if load == least]
         if len(idlest) == 1:

@@ -33,7 +33,7 @@ class Policy(Protocol):
 
     One instance serves one target group and survives reloads; its books are keyed by target
     id. A policy sees only targets that may take the request, each with `weight` > 0, and it
-    reads nothing of them but `id`, `weight` and `in_flight`.
+    reads nothing of them but `id`, `weight` and `load`.
 
     Attributes:
         name: as in the configuration and in `POLICIES`.

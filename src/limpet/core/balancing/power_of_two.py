@@ -37,7 +37,7 @@ class PowerOfTwo:
         first = rng.choices(targets, [target.weight for target in targets])[0]
         others = [target for target in targets if target is not first]
         second = rng.choices(others, [target.weight for target in others])[0]
-        return second if second.in_flight / second.weight < first.in_flight / first.weight else first
+        return second if second.load / second.weight < first.load / first.weight else first
 
     def charge(self, target: TargetState) -> None:
         """Do nothing: a pinned request is in flight and counts by that."""

@@ -1,0 +1,96 @@
+"""What control asks of a data plane, wherever it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from collections.abc import Mapping, Sequence
+
+    from limpet.config.schema import AccessLogSettings
+    from limpet.core.address import Address
+    from limpet.core.model import Listener, Snapshot
+    from limpet.core.target import TargetState
+
+
+class Totals(NamedTuple):
+    """What the data plane has counted since the start.
+
+    Attributes:
+        requests: finished.
+        connections: open client connections.
+        rejected_connections: closed because there were too many.
+    """
+
+    requests: int
+    connections: int
+    rejected_connections: int
+
+
+class DataPlane(Protocol):
+    """Listens, routes and forwards; it decides nothing that outlives a request."""
+
+    async def start(self) -> None:
+        """Make ready to serve."""
+        ...
+
+    def use(self, snapshot: Snapshot) -> None:
+        """Make a snapshot the current one, soon if not at once."""
+        ...
+
+    async def open(self, bound: Address, listener: Listener, sockets: Sequence[socket.socket]) -> None:
+        """Start serving on sockets that listen already; they stay the caller's."""
+        ...
+
+    def relisten(self, bound: Address, listener: Listener) -> None:
+        """Serve another listener on a bound address."""
+        ...
+
+    def close(self, bound: Address) -> None:
+        """Stop serving on a bound address; open connections go on."""
+        ...
+
+    def forget(self, state: TargetState) -> None:
+        """End what is left of a target that is not registered any more."""
+        ...
+
+    def use_log(self, settings: AccessLogSettings) -> None:
+        """Write another access log.
+
+        Raises:
+            OSError: it cannot be opened; the old one goes on.
+        """
+        ...
+
+    def reopen_log(self) -> None:
+        """Go on in a new file of the same name.
+
+        Raises:
+            OSError: it cannot be opened; the old one goes on.
+        """
+        ...
+
+    def refresh(self) -> Totals:
+        """Bring the targets' counters up to date and return the totals."""
+        ...
+
+    async def session_counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Return the number of active sessions by group and target id."""
+        ...
+
+    async def explain(self, request_id: str) -> dict[str, object] | None:
+        """Return a recent request's decision as JSON-able values; None if none has that id."""
+        ...
+
+    async def drain(self, timeout_s: float, cutting: asyncio.Event | None = None) -> int:
+        """Stop serving: requests in flight are answered, and each answer closes its connection.
+
+        Args:
+            cutting: once set, they are not waited for any longer.
+
+        Returns:
+            How many requests were cut.
+        """
+        ...

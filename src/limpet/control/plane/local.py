@@ -1,0 +1,100 @@
+"""A data plane in this process: the `Proxy` itself, and its access log."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from limpet.control.plane.contract import Totals
+from limpet.core.model import Snapshot
+from limpet.proxy.access_log import AccessLog
+from limpet.proxy.server import Proxy
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from collections.abc import Callable, Mapping, Sequence
+
+    from limpet.config.schema import AccessLogSettings
+    from limpet.core.address import Address
+    from limpet.core.model import Listener, TargetGroup
+    from limpet.core.target import TargetState
+    from limpet.errors import ErrorKind
+    from limpet.proxy.board import Place
+
+#: Until the first configuration.
+NOTHING = Snapshot(version=0, listeners=(), groups={})
+
+
+class LocalPlane:
+    """See `contract.DataPlane`.
+
+    Args:
+        on_target_error: as for `Proxy`.
+        place: of this worker among several.
+    """
+
+    def __init__(
+        self,
+        on_target_error: Callable[[TargetGroup, TargetState, ErrorKind], None],
+        place: Place | None = None,
+    ) -> None:
+        self.proxy = Proxy(NOTHING, access_log=None, on_target_error=on_target_error, place=place)
+
+    async def start(self) -> None:
+        """Do nothing: it is ready."""
+
+    def use(self, snapshot: Snapshot) -> None:
+        """Make a snapshot the current one."""
+        self.proxy.use(snapshot)
+
+    async def open(self, bound: Address, listener: Listener, sockets: Sequence[socket.socket]) -> None:
+        """Start serving on sockets that listen already."""
+        await self.proxy.open(bound, listener, sockets)
+
+    def relisten(self, bound: Address, listener: Listener) -> None:
+        """Serve another listener on a bound address."""
+        self.proxy.relisten(bound, listener)
+
+    def close(self, bound: Address) -> None:
+        """Stop serving on a bound address."""
+        self.proxy.close(bound)
+
+    def forget(self, state: TargetState) -> None:
+        """End what is left of a target."""
+        self.proxy.forget(state)
+
+    def use_log(self, settings: AccessLogSettings) -> None:
+        """Write another access log."""
+        log = AccessLog(settings.path, settings.format) if settings.path != "off" else None
+        self.proxy.settle()
+        old, self.proxy.access_log = self.proxy.access_log, log
+        if old is not None:
+            old.close()
+
+    def reopen_log(self) -> None:
+        """Go on in a new file of the same name."""
+        if self.proxy.access_log is not None:
+            self.proxy.settle()
+            self.proxy.access_log.reopen()
+
+    def refresh(self) -> Totals:
+        """Return the totals; the targets' counters are always up to date."""
+        proxy = self.proxy
+        return Totals(proxy.requests, len(proxy.clients), proxy.rejected_connections)
+
+    async def session_counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Return the number of active sessions by group and target id."""
+        now_s = time.monotonic()
+        return {name: group.sessions.counts(now_s) for name, group in self.proxy.snapshot.groups.items()}
+
+    async def explain(self, request_id: str) -> dict[str, object] | None:
+        """Return a recent request's decision."""
+        return self.proxy.explain(request_id)
+
+    async def drain(self, timeout_s: float, cutting: asyncio.Event | None = None) -> int:
+        """Stop serving, and close the access log."""
+        cut = await self.proxy.drain(timeout_s, cutting)
+        if self.proxy.access_log is not None:
+            self.proxy.access_log.close()
+        return cut
