@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from wire import Scene, ScriptedTarget, Wire, answer, get, in_scene, post, until
 
+from limpet.control import sockets
 from limpet.core.address import Address
 from limpet.core.model import ClientLimits
 
@@ -260,6 +261,7 @@ async def test_draining_answers_what_is_in_flight(scene: Scene) -> None:
     idle, busy = await scene.client(), await scene.client()
     await busy.send(get())
     await until(lambda: bool(target.requests))
+    sockets.close(scene.listening)
     draining = asyncio.ensure_future(scene.proxy.drain(5.0))
     assert await idle.rest() == b""
     with pytest.raises(ConnectionError):

@@ -15,6 +15,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from limpet.control import sockets
 from limpet.core.active_sessions import ActiveSessions
 from limpet.core.address import Address
 from limpet.core.balancing import POLICIES
@@ -331,7 +332,9 @@ class Scene:
             access_log=access_log,
             on_target_error=lambda _, target, kind: self.target_errors.append((target.id, kind.label)),
         )
-        self.address = await self.proxy.open(listener)
+        self.listening = sockets.listen(listen)
+        self.address = sockets.bound_address(listen, self.listening)
+        await self.proxy.open(self.address, listener, self.listening)
         return self
 
     async def client(self) -> Wire:
@@ -358,6 +361,7 @@ class Scene:
         for client in self._clients:
             client.reset()
         if self.proxy is not None:
+            sockets.close(self.listening, self.address.path)
             await self.proxy.drain(0.0)
         for target in self.targets:
             await target.close()

@@ -14,9 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import re
-import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +26,13 @@ from starlette.routing import Route
 from limpet import __version__
 from limpet.config.compile import target_id
 from limpet.config.schema import NAME_PATTERN, NAME_WORDS
+from limpet.control import sockets
 from limpet.core.address import Address, parse_address
 from limpet.core.target import Health, Target
 from limpet.errors import ConfigError
-from limpet.proxy.server import remove_stale_socket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -76,15 +74,13 @@ class AdminServer:
             ConfigError: the address cannot be bound.
         """
         try:
-            listening = _bind(address)
+            listening = sockets.listen(address, is_private=True)
         except OSError as error:
             reason = error.strerror or str(error)
             raise ConfigError(
                 [f"admin.address: {address} cannot be bound ({reason}); choose another"]
             ) from None
-        self.bound = address
-        if address.path is None:
-            self.bound = Address(host=address.host, port=listening.getsockname()[1])
+        self.bound = sockets.bound_address(address, listening)
         config = uvicorn.Config(
             Guard(routes(self._balancer), str(self.bound)),
             log_config=None,
@@ -94,7 +90,7 @@ class AdminServer:
             timeout_graceful_shutdown=1,
         )
         self._server = _Server(config)
-        self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
+        self._task = asyncio.create_task(self._server.serve(sockets=listening))
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -102,9 +98,8 @@ class AdminServer:
             self._server.should_exit = True
             await self._task
             self._server = None
-            if self.bound is not None and self.bound.path is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(self.bound.path)  # noqa: PTH108  # nothing that waits
+            if self.bound is not None:
+                sockets.close((), self.bound.path)
 
 
 class Guard:
@@ -165,11 +160,11 @@ class _Api:
 
     async def status(self, request: Request) -> JSONResponse:
         del request
-        return JSONResponse(status(self._balancer))
+        return JSONResponse(await status(self._balancer))
 
     async def explain(self, request: Request) -> JSONResponse:
         request_id = request.path_params["request_id"]
-        found = self._balancer.proxy.explain(request_id)
+        found = await self._balancer.plane.explain(request_id)
         if found is None:
             raise AdminError(404, f"no recent request has the id {request_id!r}")
         return JSONResponse(found)
@@ -180,7 +175,7 @@ class _Api:
             await self._balancer.reload()
         except ConfigError as error:
             return JSONResponse({"error": "nothing was changed", "problems": error.problems}, 400)
-        return JSONResponse({"version": self._balancer.proxy.snapshot.version})
+        return JSONResponse({"version": self._balancer.snapshot.version})
 
     async def add(self, request: Request) -> JSONResponse:
         group = self._group(request)
@@ -191,20 +186,18 @@ class _Api:
             if state.id != target.id and state.target.address == target.address and not is_leaving:
                 raise AdminError(409, f"address: {target.address} is {state.id} already")
         self._balancer.add(group.name, target)
-        return JSONResponse(
-            {"target": _describe(group.targets[target.id], group.sessions.counts(time.monotonic()))}, 201
-        )
+        return await self._answer(group, group.targets[target.id], 201)
 
     async def remove(self, request: Request) -> JSONResponse:
         group, state = self._target(request)
         self._balancer.state.drain(group.name, state.id)
-        return JSONResponse({"target": _describe(state, group.sessions.counts(time.monotonic()))})
+        return await self._answer(group, state)
 
     async def weight(self, request: Request) -> JSONResponse:
         group, state = self._target(request)
         body = await _body(request)
         self._balancer.state.set_weight(group.name, state.id, _weight(body.get("weight")))
-        return JSONResponse({"target": _describe(state, group.sessions.counts(time.monotonic()))})
+        return await self._answer(group, state)
 
     async def maintenance(self, request: Request) -> JSONResponse:
         group, state = self._target(request)
@@ -215,7 +208,12 @@ class _Api:
         if not isinstance(is_on, bool):
             raise AdminError(400, "on: must be true or false")
         self._balancer.set_maintenance(group.name, state, is_on=is_on)
-        return JSONResponse({"target": _describe(state, group.sessions.counts(time.monotonic()))})
+        return await self._answer(group, state)
+
+    async def _answer(self, group: GroupState, state: TargetState, status: int = 200) -> JSONResponse:
+        self._balancer.plane.refresh()
+        active = (await self._balancer.plane.active_sessions())[group.name]
+        return JSONResponse({"target": _describe(state, active.counts)}, status)
 
     def _group(self, request: Request) -> GroupState:
         name = request.path_params["group"]
@@ -234,44 +232,40 @@ class _Api:
         return group, state
 
 
-def status(balancer: Balancer) -> dict[str, Any]:
+async def status(balancer: Balancer) -> dict[str, Any]:
     """Return what `limpet status` shows, as JSON-able values."""
-    proxy = balancer.proxy
+    active = await balancer.plane.active_sessions()
+    totals = balancer.plane.refresh()
     groups = []
     for group in balancer.state.groups.values():
-        counts = group.sessions.counts(time.monotonic())
-        frozen = proxy.snapshot.groups[group.name]
+        frozen = balancer.snapshot.groups[group.name]
         groups.append(
             {
                 "name": group.name,
                 "algorithm": group.policy.name,
                 "stickiness": group.stickiness.kind,
                 "is_failing_open": frozen.is_failing_open,
-                "sessions_are_truncated": group.sessions.is_truncated,
-                "targets": [_describe(state, counts) for state in group.targets.values()],
+                "sessions_are_truncated": active[group.name].is_truncated,
+                "targets": [_describe(state, active[group.name].counts) for state in group.targets.values()],
             }
         )
     return {
         "limpet": __version__,
         "uptime_s": round(time.monotonic() - balancer.started_s, 1),
-        "version": proxy.snapshot.version,
+        "version": balancer.snapshot.version,
         "reloads": balancer.reloads,
-        "requests": proxy.requests,
-        "connections": len(proxy.clients),
-        "rejected_connections": proxy.rejected_connections,
+        **totals._asdict(),
         "keys": balancer.keys.origin,
         "listeners": [
             {"address": str(bound), "target_group": listener.group}
             for listener, bound in balancer.bound.items()
         ],
         "target_groups": groups,
-        "leaving": [
-            _describe(state, group.sessions.counts(time.monotonic())) for state in balancer.state.leaving
-        ],
+        "leaving": [_describe(state, {}) for state in balancer.state.leaving],
     }
 
 
-def _describe(state: TargetState, sessions: dict[str, int]) -> dict[str, Any]:
+def _describe(state: TargetState, sessions: Mapping[str, int]) -> dict[str, Any]:
     return {
         "name": state.id,
         "address": str(state.target.address),
@@ -342,22 +336,3 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def _bind(address: Address) -> socket.socket:
-    if address.path is not None:
-        remove_stale_socket(address.path)
-        listening = socket.socket(socket.AF_UNIX)
-        # For its owner alone from the first moment: there is no password.
-        before = os.umask(0o177)
-        try:
-            listening.bind(address.path)
-        finally:
-            os.umask(before)
-    else:
-        family = socket.AF_INET6 if ":" in (address.host or "") else socket.AF_INET
-        listening = socket.socket(family)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((address.host, address.port))
-    listening.listen(128)
-    return listening

@@ -1,4 +1,4 @@
-"""The balancer of one process: settings in, a running data plane out.
+"""The balancer: settings in, a running data plane out.
 
 Theory of operation. `start` and `reload` read the settings, do all I/O that may fail (keys,
 error pages, DNS, new listeners), and only then change anything: a configuration with a mistake
@@ -17,26 +17,29 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from limpet.config import compile as compiled
-from limpet.control import dns
+from limpet.control import dns, sockets
 from limpet.control.health_checker import HealthChecker
 from limpet.control.keys import LoadedKeys, load_keys
+from limpet.control.plane.local import NOTHING, LocalPlane
 from limpet.control.state import State
 from limpet.control.supervise import supervise
-from limpet.core.model import Snapshot
 from limpet.core.stickiness.settings import Sealing
 from limpet.errors import ConfigError
 from limpet.proxy.access_log import AccessLog
-from limpet.proxy.server import Proxy
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Collection
 
     from limpet.config.schema import AccessLogSettings, Settings
     from limpet.control.dns import LookUp
+    from limpet.control.plane.contract import DataPlane
     from limpet.core.address import Address
-    from limpet.core.model import Forwarding, Listener, TargetGroup
+    from limpet.core.model import Forwarding, Listener, Snapshot, TargetGroup
     from limpet.core.target import Target, TargetState
     from limpet.errors import ErrorKind
+
+    OnTargetError = Callable[[TargetGroup, TargetState, ErrorKind], None]
 
 #: How long listening waits for the first round of health checks.
 _FIRST_ROUND_S = 2.0
@@ -54,10 +57,13 @@ class Balancer:
         load: reads the settings anew; raises ConfigError.
         look_up: resolves DNS names; the system's resolver if absent.
         on_message: gets sentences for the operator.
+        plane: makes the data plane, given what to call when a target fails; one in this process
+            if absent.
 
     Attributes:
         settings: the current ones.
-        proxy: the data plane.
+        plane: the data plane.
+        snapshot: what it was given last.
         state: of the targets.
         keys: where the keys of tickets came from.
         bound: addresses that are listened on, by listener.
@@ -69,6 +75,7 @@ class Balancer:
         load: Callable[[], Settings],
         look_up: LookUp | None = None,
         on_message: Callable[[str], None] = _to_stderr,
+        plane: Callable[[OnTargetError], DataPlane] = LocalPlane,
     ) -> None:
         self._load = load
         self._on_message = on_message
@@ -83,13 +90,12 @@ class Balancer:
         self.started_s = time.monotonic()
         self.reloads = 0
         self.bound: dict[Listener, Address] = {}
+        self._sockets: dict[Address, list[socket.socket]] = {}
+        self.snapshot = NOTHING
         self.state = State(self._publish, self._forget)
         self.checker = HealthChecker(Random(secrets.randbits(64)), self._health_changed)  # noqa: S311  # jitter
-        self.proxy = Proxy(
-            Snapshot(version=0, listeners=(), groups={}),
-            access_log=_open_log(self.settings.access_log),
-            on_target_error=self._target_error,
-        )
+        _check_log(self.settings.access_log)
+        self.plane = plane(self._target_error)
 
     async def start(self) -> None:
         """Check the targets once, then listen.
@@ -100,6 +106,8 @@ class Balancer:
         async with self._reload_lock:  # the admin listener may be there already
             listeners = _listeners(self.settings)
             targets = await self._targets(self.settings)
+            await self.plane.start()
+            self._use_log(self.settings.access_log)
             self.state.apply(
                 self.settings, self._sealing(self.keys), targets, listeners, _forwarding(self.settings)
             )
@@ -124,24 +132,16 @@ class Balancer:
             listeners = _listeners(settings)
             targets = await self._targets(settings)
             is_same_log = settings.access_log == self.settings.access_log
-            log = self.proxy.access_log if is_same_log else _open_log(settings.access_log)
+            if not is_same_log:
+                _check_log(settings.access_log)
             # Nothing that may fail comes after the listeners, and they undo what they did.
             changed = _changed(self.bound, listeners)
-            new = [x for x in listeners if x not in self.bound and x not in changed.values()]
-            try:
-                await self._open(new)
-            except ConfigError:
-                if not is_same_log and log is not None:
-                    log.close()
-                raise
+            await self._open([x for x in listeners if x not in self.bound and x not in changed.values()])
             self._relisten(changed, listeners)
             self.state.apply(settings, self._sealing(keys), targets, listeners, forwarding)
             self._resolved = targets
             if not is_same_log:
-                self.proxy.settle()
-                old, self.proxy.access_log = self.proxy.access_log, log
-                if old is not None:
-                    old.close()
+                self._use_log(settings.access_log)
             self.settings, self.keys = settings, keys
             self.checker.watch(self.state.groups)
             self.reloads += 1
@@ -158,10 +158,10 @@ class Balancer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        cut = await self.proxy.drain(timeout_s, cutting)
+        for bound in list(self._sockets):
+            self._close(bound)
+        cut = await self.plane.drain(timeout_s, cutting)
         await self.checker.stop()
-        if self.proxy.access_log is not None:
-            self.proxy.access_log.close()
         return cut
 
     def add(self, group_name: str, target: Target) -> None:
@@ -179,10 +179,11 @@ class Balancer:
     # what happens meanwhile
 
     def _publish(self, snapshot: Snapshot) -> None:
-        self.proxy.use(snapshot)
+        self.snapshot = snapshot
+        self.plane.use(snapshot)
 
     def _forget(self, state: TargetState) -> None:
-        self.proxy.forget(state)
+        self.plane.forget(state)
         self.checker.watch(self.state.groups)
 
     def _health_changed(self, group_name: str, state: TargetState) -> None:
@@ -196,6 +197,7 @@ class Balancer:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
+            self.plane.refresh()
             self.state.tick()
 
     async def _watch_names(self) -> None:
@@ -234,23 +236,42 @@ class Balancer:
     def _relisten(self, changed: dict[Listener, Listener], wanted: tuple[Listener, ...]) -> None:
         for old, new in changed.items():
             self.bound[new] = self.bound.pop(old)
-            self.proxy.relisten(self.bound[new], new)
+            self.plane.relisten(self.bound[new], new)
         for listener in [x for x in self.bound if x not in wanted]:
-            self.proxy.close(self.bound.pop(listener))
+            bound = self.bound.pop(listener)
+            self.plane.close(bound)
+            self._close(bound)
+
+    def _close(self, bound: Address) -> None:
+        sockets.close(self._sockets.pop(bound), bound.path)
 
     async def _open(self, listeners: list[Listener] | tuple[Listener, ...]) -> None:
         opened: list[Listener] = []
         for listener in listeners:
             try:
-                self.bound[listener] = await self.proxy.open(listener)
+                await self._listen(listener)
             except OSError as error:
                 for done in opened:
-                    self.proxy.close(self.bound.pop(done))
+                    bound = self.bound.pop(done)
+                    self.plane.close(bound)
+                    self._close(bound)
                 reason = error.strerror or str(error)
                 raise ConfigError(
                     [f"listeners: {listener.address} cannot be bound ({reason}); choose a free address"]
                 ) from None
             opened.append(listener)
+
+    async def _listen(self, listener: Listener) -> None:
+        listening = await asyncio.to_thread(sockets.listen, listener.address)  # a name has to be looked up
+        bound = sockets.bound_address(listener.address, listening)
+        await self.plane.open(bound, listener, listening)
+        self.bound[listener], self._sockets[bound] = bound, listening
+
+    def _use_log(self, settings: AccessLogSettings) -> None:
+        try:
+            self.plane.use_log(settings)
+        except OSError as error:
+            self._on_message(f"the access log cannot be opened: {error}")
 
 
 def _changed(bound: Collection[Listener], wanted: tuple[Listener, ...]) -> dict[Listener, Listener]:
@@ -273,11 +294,11 @@ def _forwarding(settings: Settings) -> Forwarding:
         ) from None
 
 
-def _open_log(settings: AccessLogSettings) -> AccessLog | None:
+def _check_log(settings: AccessLogSettings) -> None:
     if settings.path == "off":
-        return None
+        return
     try:
-        return AccessLog(settings.path, settings.format)
+        AccessLog(settings.path, settings.format).close()
     except OSError as error:
         reason = error.strerror
         raise ConfigError(

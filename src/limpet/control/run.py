@@ -188,10 +188,7 @@ async def _reload_when_wanted(
 
 
 def _reopen(balancer: Balancer) -> None:
-    log = balancer.proxy.access_log
-    if log is not None:
-        try:
-            balancer.proxy.settle()
-            log.reopen()
-        except OSError as error:
-            sys.stderr.write(f"limpet: the access log cannot be reopened: {error}\n")
+    try:
+        balancer.plane.reopen_log()
+    except OSError as error:
+        sys.stderr.write(f"limpet: the access log cannot be reopened: {error}\n")

@@ -7,6 +7,7 @@ socket, and a new process can go on where an old one stops without refusing a co
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +20,24 @@ if TYPE_CHECKING:
 _BACKLOG = 4096
 
 
-def listen(address: Address) -> list[socket.socket]:
+def listen(address: Address, *, is_private: bool = False) -> list[socket.socket]:
     """Return sockets that listen on an address: one, or one for each IP address of a name.
+
+    Args:
+        is_private: a Unix socket is for its owner alone.
 
     Raises:
         OSError: it cannot be bound; nothing is.
     """
     if address.path is not None:
         remove_stale_socket(address.path)
-        return [_listening(socket.AF_UNIX, address.path)]
+        # From the first moment, not by a chmod afterwards.
+        before = os.umask(0o177) if is_private else None
+        try:
+            return [_listening(socket.AF_UNIX, address.path)]
+        finally:
+            if before is not None:
+                os.umask(before)
     port, found = address.port or 0, []
     try:
         for family, _, _, _, place in _places(address):
@@ -69,9 +79,7 @@ def remove_stale_socket(path: str) -> None:
 
 
 def _places(address: Address) -> list[tuple[int, int, int, str, tuple[str | int, ...]]]:
-    found = socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return [each for each in found if each[0] in {socket.AF_INET, socket.AF_INET6}]  # type: ignore[misc]
 
 
@@ -84,7 +92,7 @@ def _listening(family: int, place: str | tuple[str | int, ...]) -> socket.socket
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind(place)
         listening.listen(_BACKLOG)
-        listening.setblocking(False)  # noqa: FBT003
+        listening.setblocking(False)
     except OSError:
         listening.close()
         raise

@@ -16,8 +16,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import MutableSequence
-
     from limpet.core.address import Address
 
 
@@ -97,14 +95,14 @@ class TargetState:
         self.errors = 0  # attempts that ended without a response
         # such attempts in a row; a response sets it to 0, and so does control when a target recovers
         self.failures = 0
-        self._row: MutableSequence[int] | None = None
+        self._row: memoryview | None = None
         self._place = 0
 
-    def share(self, row: MutableSequence[int], place: int) -> None:
+    def share(self, row: memoryview, place: int) -> None:
         """Share the number of requests in flight with other workers.
 
         Args:
-            row: one number for each worker.
+            row: one signed number of 8 bytes for each worker.
             place: of this one.
         """
         self._row, self._place = row, place

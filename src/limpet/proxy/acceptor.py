@@ -9,11 +9,11 @@ because another worker is slow, and not at all because one has died.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import asyncio
     import socket
     from collections.abc import Callable
 

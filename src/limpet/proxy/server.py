@@ -124,8 +124,9 @@ class Proxy:
 
         if self.place is not None:
             return Acceptor(self.loop, listening, connection, self.place)
-        create = self.loop.create_unix_server if listening.family == socket.AF_UNIX else self.loop.create_server
-        return await create(connection, sock=listening, backlog=_BACKLOG)
+        if listening.family == socket.AF_UNIX:
+            return await self.loop.create_unix_server(connection, sock=listening, backlog=_BACKLOG)
+        return await self.loop.create_server(connection, sock=listening, backlog=_BACKLOG)
 
     def relisten(self, bound: Address, listener: Listener) -> None:
         """Serve another listener on a bound address; open connections keep the old one."""

@@ -97,9 +97,9 @@ def test_a_bad_call_is_answered_and_changes_nothing(play, method, path, body, st
     async def story(ground):
         await ground.server("A")
         await ground.start(ground.group("A"))
-        version = ground.balancer.proxy.snapshot.version
+        version = ground.balancer.snapshot.version
         assert (await ground.call(method, path, body))[0] == status
-        assert ground.balancer.proxy.snapshot.version == version
+        assert ground.balancer.snapshot.version == version
 
     play(story)
 

@@ -53,7 +53,7 @@ def test_when_the_delay_is_over_what_is_left_gets_a_502(play):
         assert status == 502
         log = (ground.tmp_path / "access.log").read_text()
         await ground.until(lambda: "A" not in ground.balancer.state.groups["web"].targets)
-        ground.balancer.proxy.settle()
+        ground.balancer.plane.proxy.settle()
         log = (ground.tmp_path / "access.log").read_text()
         assert " deregistered\n" in log
 
@@ -107,13 +107,13 @@ def test_a_configuration_with_a_mistake_changes_nothing(play):
         for name in "AB":
             await ground.server(name)
         await ground.start(ground.group("A", "B"))
-        version = ground.balancer.proxy.snapshot.version
+        version = ground.balancer.snapshot.version
         good = ground.data["target_groups"]
         ground.data["target_groups"] = {"web": {"targets": ["127.0.0.1:0"], "algorithm": "best"}}
         with pytest.raises(ConfigError) as caught:
             await ground.balancer.reload()
         assert len(caught.value.problems) >= 1
-        assert ground.balancer.proxy.snapshot.version == version
+        assert ground.balancer.snapshot.version == version
         assert (await ground.get())[0] == 200
         taken = ground.servers["A"].address
         ground.data["target_groups"] = good

@@ -29,6 +29,18 @@ class Totals(NamedTuple):
     rejected_connections: int
 
 
+class Active(NamedTuple):
+    """The active sessions of a target group.
+
+    Attributes:
+        counts: by target id.
+        is_truncated: there were too many to remember, so the counts are too low.
+    """
+
+    counts: Mapping[str, int]
+    is_truncated: bool
+
+
 class DataPlane(Protocol):
     """Listens, routes and forwards; it decides nothing that outlives a request."""
 
@@ -76,8 +88,8 @@ class DataPlane(Protocol):
         """Bring the targets' counters up to date and return the totals."""
         ...
 
-    async def session_counts(self) -> Mapping[str, Mapping[str, int]]:
-        """Return the number of active sessions by group and target id."""
+    async def active_sessions(self) -> Mapping[str, Active]:
+        """Return how many sessions each target serves, by group."""
         ...
 
     async def explain(self, request_id: str) -> dict[str, object] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from limpet.control.plane.contract import Totals
+from limpet.control.plane.contract import Active, Totals
 from limpet.core.model import Snapshot
 from limpet.proxy.access_log import AccessLog
 from limpet.proxy.server import Proxy
@@ -83,10 +83,13 @@ class LocalPlane:
         proxy = self.proxy
         return Totals(proxy.requests, len(proxy.clients), proxy.rejected_connections)
 
-    async def session_counts(self) -> Mapping[str, Mapping[str, int]]:
-        """Return the number of active sessions by group and target id."""
+    async def active_sessions(self) -> Mapping[str, Active]:
+        """Return how many sessions each target serves, by group."""
         now_s = time.monotonic()
-        return {name: group.sessions.counts(now_s) for name, group in self.proxy.snapshot.groups.items()}
+        return {
+            name: Active(group.sessions.counts(now_s), group.sessions.is_truncated)
+            for name, group in self.proxy.snapshot.groups.items()
+        }
 
     async def explain(self, request_id: str) -> dict[str, object] | None:
         """Return a recent request's decision."""
