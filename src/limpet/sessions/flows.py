@@ -49,14 +49,18 @@ class Saved(NamedTuple):
         cookie: KEEP, SET or CLEAR.
         session_id: with SET.
         max_age_s: with SET: whole seconds; None for a cookie that ends with the browser.
+        is_overtaken: another request has ended the session, or given it another id, while this one
+            ran; what it changed went to the session that follows, if one does.
     """
 
     cookie: CookieAct
     session_id: SessionId | None = None
     max_age_s: int | None = None
+    is_overtaken: bool = False
 
 
 _KEEP = Saved(CookieAct.KEEP)
+_OVERTAKEN = Saved(CookieAct.KEEP, is_overtaken=True)
 
 
 def load(session: Session, sessions: Sessions) -> Flow[None]:
@@ -139,6 +143,25 @@ def save(session: Session, sessions: Sessions) -> Flow[Saved]:
         raise
 
 
+def end_here(session: Session, sessions: Sessions) -> Flow[Saved]:
+    """End a session under the id that the request came with, not where it may have moved since.
+
+    For a framework that found a session invalid, which is no logout: another request may have made
+    it valid again under a new id.
+
+    Raises:
+        StoreUnavailableError: nobody knows whether it was ended.
+    """
+    loaded = session.loaded
+    if loaded is None or loaded.record is None or loaded.key is None:
+        is_overtaken = loaded is not None and loaded.is_straggler
+        return _OVERTAKEN if is_overtaken else Saved(CookieAct.CLEAR)
+    before = yield from _Save(session, sessions, loaded, [], sessions.now_s()).bury(
+        loaded.key, EndReason.LOGOUT
+    )
+    return Saved(CookieAct.CLEAR) if before.alive is not None else _OVERTAKEN
+
+
 @dataclass(slots=True)
 class _Save:
     session: Session
@@ -173,7 +196,7 @@ class _Save:
             logs_out=wishes.logs_out,
             logs_in=wishes.user is not None,
             rotates=wishes.rotates,
-            has_content=len(self.session.fields) > 0,
+            has_content=len(self.session.fields) > 0 or wishes.creates,
             # An old id needs its new cookie, and a commit tells whether the session still lives.
             has_changes=bool(self.unsaved) or is_new_meta or self.loaded.is_renewed,
             touch_due=record is not None and decide.is_touch_due(record, self.now_s),
@@ -203,7 +226,7 @@ class _Save:
         record = Record(version, b"", self.now_s, meta, self._own_fields(version))
         copied = yield from self._write_new(session_id.key, record)
         grace_end_s = self.now_s + self.sessions.policy.grace_s
-        before = yield from self._bury(self._old_key(), EndReason.ROTATED, session_id.key, grace_end_s)
+        before = yield from self.bury(self._old_key(), EndReason.ROTATED, session_id.key, grace_end_s)
         if before.alive is None and self.session.wishes.user is None:
             # Someone was faster: what is over stays over; what moved on takes this request's fields.
             return (yield from self._give_way(session_id.key))
@@ -216,7 +239,7 @@ class _Save:
         session_id = self._successor_id(self.sessions.user_key(meta.user), meta)
         copy = Record(old.version, b"", self.now_s, meta, old.fields)
         copied = yield from self._write_new(session_id.key, copy)
-        before = yield from self._bury(old_id.key, EndReason.RENEWED, session_id.key, meta.ends_s)
+        before = yield from self.bury(old_id.key, EndReason.RENEWED, session_id.key, meta.ends_s)
         if before.alive is None and not _leads_to(before.what, session_id.key):
             return (yield from self._give_way(session_id.key))
         yield from self._carry_over(session_id.key, copied, before.alive, [])
@@ -224,7 +247,7 @@ class _Save:
             # If another request has renewed it first, a third one may have moved or ended it since.
             landed = yield from self._commit_to(session_id.key, self.unsaved, None)
             if landed != session_id.key:
-                return _KEEP
+                return _OVERTAKEN
         return self._cookie(session_id, meta)
 
     def _write_new(self, key: Key, record: Record) -> Flow[Record | None]:
@@ -233,10 +256,10 @@ class _Save:
         return (yield from ask(Create(key, record, until_s, seed))).alive
 
     def _give_way(self, key: Key) -> Flow[Saved]:
-        yield from self._bury(key, EndReason.ROTATED)
+        yield from self.bury(key, EndReason.ROTATED)
         if self.unsaved:
             yield from self._commit_to(self._old_key(), self.unsaved, None)
-        return _KEEP
+        return _OVERTAKEN
 
     def _carry_over(
         self, key: Key, copied: Record | None, final: Record | None, written: list[Unsaved]
@@ -260,7 +283,7 @@ class _Save:
         key = self._old_key()
         landed = yield from self._commit_to(key, self.unsaved, meta if meta != old_meta else None)
         if landed != key:
-            return _KEEP
+            return _OVERTAKEN
         if self.loaded.is_renewed:
             return self._healed(meta)
         if (meta.ends_s, meta.is_persistent) != (old_meta.ends_s, old_meta.is_persistent):
@@ -305,7 +328,7 @@ class _Save:
     def _end(self) -> Flow[Saved]:
         key: Key | None = self._old_key()
         while key is not None:
-            before = yield from self._bury(key, EndReason.LOGOUT)
+            before = yield from self.bury(key, EndReason.LOGOUT)
             key = self._same_login(before)
         return _KEEP
 
@@ -317,7 +340,7 @@ class _Save:
         users = self.sessions.ring.user_keys(user) if user else [""]
         return successor if successor is not None and successor.user in users else None
 
-    def _bury(
+    def bury(
         self, key: Key, reason: EndReason, successor: Key | None = None, until_s: float = 0.0
     ) -> Flow[Stored]:
         stone = Tombstone(reason, self.now_s, successor, until_s)

@@ -35,6 +35,7 @@ class Wishes:
     Attributes:
         user: encoded id of who logs in; None for no login.
         device: label of a login; None takes the client's User-Agent.
+        creates: whether a session without a field is worth a record.
         idle_s, ends_s, is_persistent: lifetimes for this session alone; None leaves them.
     """
 
@@ -42,6 +43,7 @@ class Wishes:
     device: str | None = None
     logs_out: bool = False
     rotates: bool = False
+    creates: bool = False
     idle_s: float | None = None
     ends_s: float | None = None
     is_persistent: bool | None = None

@@ -1,0 +1,101 @@
+"""Django's settings as the `Sessions` of the process, made once."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from limpet.errors import ConfigError, KeyRingError
+from limpet.sessions import CookieSettings, Policy, Sessions
+from limpet.sessions.service import SECRET_VARIABLE, STORE_VARIABLE
+from limpet.sessions.stores import open_store
+
+_ABSOLUTE_S = 30 * 86400.0
+_DEADLINE_S = 0.25
+_LOCK = threading.Lock()
+
+
+def sessions() -> Sessions:
+    """Return the sessions of this process: for lists of devices and for logging out everywhere.
+
+    Users are named as Django names them in a session, by `str(user.pk)`.
+
+    Raises:
+        ImproperlyConfigured: no store, or a setting that makes no sense.
+    """
+    with _LOCK:
+        return _made()
+
+
+@functools.cache
+def _made() -> Sessions:
+    try:
+        return Sessions(
+            _store(_store_setting(), _deadline_s()),
+            secret=_secret(),
+            policy=_policy(),
+            cookie=_cookie(),
+            user_field=SESSION_KEY,
+            encrypt=bool(getattr(settings, "LIMPET_SESSION_ENCRYPT", False)),
+            deadline_s=_deadline_s(),
+        )
+    except (ConfigError, KeyRingError) as error:
+        raise ImproperlyConfigured(str(error)) from error
+
+
+@functools.cache
+def _store(store: Any, deadline_s: float) -> Any:
+    # Kept apart from `_made`: what is stored in memory outlives a setting that a test overrides.
+    return open_store(store, timeout_s=deadline_s / 2) if isinstance(store, str) else store
+
+
+def _store_setting() -> Any:
+    store = getattr(settings, "LIMPET_SESSION_STORE", None) or os.environ.get(STORE_VARIABLE)
+    if not store:
+        raise ConfigError(
+            [f"LIMPET_SESSION_STORE: there is none; set it here or in the environment as {STORE_VARIABLE}"]
+        )
+    return store
+
+
+def _secret() -> Any:
+    secret = getattr(settings, "LIMPET_SECRET", None)
+    if secret is None and not os.environ.get(SECRET_VARIABLE, "").strip():
+        return [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return secret
+
+
+def _policy() -> Policy | str:
+    policy: Policy | str | None = getattr(settings, "LIMPET_SESSION_POLICY", None)
+    age_s = float(settings.SESSION_COOKIE_AGE)
+    return policy or Policy(idle_s=age_s, absolute_s=max(age_s, _ABSOLUTE_S))
+
+
+def _cookie() -> CookieSettings:
+    # Django sets the cookie; this finds it, and knows the combinations that browsers refuse.
+    return CookieSettings(
+        name=settings.SESSION_COOKIE_NAME,
+        old_names=tuple(getattr(settings, "LIMPET_SESSION_OLD_COOKIE_NAMES", ())),
+        secure=bool(settings.SESSION_COOKIE_SECURE),
+        domain=settings.SESSION_COOKIE_DOMAIN,
+        path=settings.SESSION_COOKIE_PATH,
+    )
+
+
+def _deadline_s() -> float:
+    return float(getattr(settings, "LIMPET_SESSION_DEADLINE_S", _DEADLINE_S))
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting.startswith(("LIMPET_", "SESSION_", "SECRET_")):
+        _made.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="limpet.sessions.django")

@@ -1,0 +1,152 @@
+"""What only a middleware can do for a session: the answer to the browser.
+
+Django's own takes a store that does not answer for a crash, and sets a cookie with every change. This
+one answers 503, and sets the cookie when it is new, rotated or renewed, and deletes it at a logout.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.sessions import middleware
+from django.contrib.sessions.backends.base import UpdateError
+from django.http import HttpResponse
+from django.utils.cache import patch_vary_headers
+
+from limpet.sessions.decide import CookieAct
+from limpet.sessions.django.from_settings import sessions
+from limpet.sessions.django.store import SessionStore
+from limpet.sessions.errors import StoreUnavailableError
+from limpet.sessions.session import Client
+
+LOG = logging.getLogger("limpet.sessions")
+_SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}
+_FAILED = 500
+
+
+class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # Django brings no types
+    """Django's session middleware for limpet's sessions; other engines get Django's behaviour.
+
+    Raises:
+        ImproperlyConfigured: at the start: no store, or a setting that makes no sense.
+    """
+
+    def __init__(self, get_response: Any) -> None:
+        super().__init__(get_response)
+        sessions()
+        _log_findings()
+
+    async def __acall__(self, request: Any) -> Any:
+        """Answer a request without blocking the event loop."""
+        self.process_request(request)
+        if isinstance(request.session, SessionStore) and sessions().store.is_slow:
+            await request.session.preload()
+        response = await self.get_response(request)
+        session = getattr(request, "session", None)
+        if not isinstance(session, SessionStore):
+            return await sync_to_async(super().process_response)(request, response)
+        try:
+            if response.status_code < _FAILED:
+                await session.afinish(is_visit=settings.SESSION_SAVE_EVERY_REQUEST)
+        except StoreUnavailableError as error:
+            return _unavailable(error)
+        return _answered(request, session, response)
+
+    def process_request(self, request: Any) -> None:
+        """Open the request's session; no I/O."""
+        request.session = self.SessionStore(sessions().cookie.find(request.COOKIES))
+        if isinstance(request.session, SessionStore):
+            user_agent = request.META.get("HTTP_USER_AGENT", "")[:200]
+            address = request.META.get("REMOTE_ADDR", "")
+            request.session.client = Client(address, user_agent, request.method in _SAFE)
+
+    def process_response(self, request: Any, response: Any) -> Any:
+        """Save the session, and tell the browser what it must know."""
+        session = getattr(request, "session", None)
+        if not isinstance(session, SessionStore):
+            return super().process_response(request, response)
+        try:
+            if response.status_code < _FAILED:
+                session.finish(is_visit=settings.SESSION_SAVE_EVERY_REQUEST)
+        except StoreUnavailableError as error:
+            return _unavailable(error)
+        return _answered(request, session, response)
+
+    def process_exception(self, request: Any, exception: Exception) -> Any:  # noqa: ARG002  # Django's signature
+        """Answer for a view that met a store that does not answer, or a session that is over."""
+        if isinstance(exception, StoreUnavailableError):
+            return _unavailable(exception)
+        return _conflict() if isinstance(exception, UpdateError) else None
+
+
+def _answered(request: Any, session: SessionStore, response: Any) -> Any:
+    if session.failure is not None and response.status_code == _FAILED:
+        # A middleware met it, and Django took it for a crash.
+        return _unavailable(session.failure)
+    answer = session.answer
+    if answer.cookie is CookieAct.SET:
+        _set_cookie(response, session.session_key, answer.max_age_s)
+        return _uncached(response)
+    stale = _names_in(request) if answer.cookie is CookieAct.CLEAR else []
+    if stale:
+        _delete_cookies(response, stale)
+        return _uncached(response)
+    if session.accessed or settings.SESSION_SAVE_EVERY_REQUEST:
+        patch_vary_headers(response, ("Cookie",))
+    return response
+
+
+def _names_in(request: Any) -> list[str]:
+    cookie = sessions().cookie
+    return [name for name in (cookie.full_name, *cookie.old_names) if name in request.COOKIES]
+
+
+def _set_cookie(response: Any, value: str, max_age_s: int | None) -> None:
+    response.set_cookie(
+        settings.SESSION_COOKIE_NAME,
+        value,
+        max_age=max_age_s,
+        domain=settings.SESSION_COOKIE_DOMAIN,
+        path=settings.SESSION_COOKIE_PATH,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=settings.SESSION_COOKIE_HTTPONLY,
+        samesite=settings.SESSION_COOKIE_SAMESITE,
+    )
+
+
+def _delete_cookies(response: Any, names: list[str]) -> None:
+    for name in names:
+        response.delete_cookie(
+            name,
+            path=settings.SESSION_COOKIE_PATH,
+            domain=settings.SESSION_COOKIE_DOMAIN,
+            samesite=settings.SESSION_COOKIE_SAMESITE,
+        )
+
+
+def _unavailable(error: StoreUnavailableError) -> Any:
+    response = HttpResponse("Try again in a moment.\n", status=503, content_type="text/plain")
+    response.headers["Retry-After"] = str(error.retry_after_s)
+    return _uncached(response)
+
+
+def _conflict() -> Any:
+    text = "Your session changed while this was under way; load the page again.\n"
+    return _uncached(HttpResponse(text, status=409, content_type="text/plain"))
+
+
+def _uncached(response: Any) -> Any:
+    patch_vary_headers(response, ("Cookie",))
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@functools.cache  # once in a process: tests make many middlewares
+def _log_findings() -> None:
+    for finding in sessions().check():
+        level = logging.ERROR if finding.severity == "error" else logging.WARNING
+        LOG.log(level, "%s: %s; %s", finding.id, finding.what, finding.fix)
