@@ -27,8 +27,8 @@ def check_settings(**_: Any) -> list[checks.CheckMessage]:
     found: list[checks.CheckMessage] = []
     if settings.SESSION_SERIALIZER != _JSON:
         what = (
-            f"SESSION_SERIALIZER = {settings.SESSION_SERIALIZER!r} has no effect: limpet stores typed values, "
-            "never pickles"
+            f"SESSION_SERIALIZER = {settings.SESSION_SERIALIZER!r} has no effect: limpet stores typed "
+            "values, never pickles"
         )
         hint = "remove it; see docs/sessions/django.md for the types that a session stores"
         found.append(checks.Warning(what, hint=hint, id="limpet.W002"))

@@ -38,7 +38,7 @@ def sessions() -> Sessions:
 def _made() -> Sessions:
     try:
         return Sessions(
-            _store(_store_setting(), _deadline_s()),
+            _store(),
             secret=_secret(),
             policy=_policy(),
             cookie=_cookie(),
@@ -50,19 +50,18 @@ def _made() -> Sessions:
         raise ImproperlyConfigured(str(error)) from error
 
 
-@functools.cache
-def _store(store: Any, deadline_s: float) -> Any:
-    # Kept apart from `_made`: what is stored in memory outlives a setting that a test overrides.
-    return open_store(store, timeout_s=deadline_s / 2) if isinstance(store, str) else store
-
-
-def _store_setting() -> Any:
+def _store() -> Any:
     store = getattr(settings, "LIMPET_SESSION_STORE", None) or os.environ.get(STORE_VARIABLE)
     if not store:
-        raise ConfigError(
-            [f"LIMPET_SESSION_STORE: there is none; set it here or in the environment as {STORE_VARIABLE}"]
-        )
-    return store
+        problem = "LIMPET_SESSION_STORE: there is none; write it into the settings or into the environment"
+        raise ConfigError([problem])
+    return _opened(store, _deadline_s()) if isinstance(store, str) else store
+
+
+@functools.cache
+def _opened(url: str, deadline_s: float) -> Any:
+    # Kept apart from `_made`: what is stored in memory outlives a setting that a test overrides.
+    return open_store(url, timeout_s=deadline_s / 2)
 
 
 def _secret() -> Any:

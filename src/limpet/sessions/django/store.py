@@ -68,7 +68,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
 
     @property
     def limpet(self) -> Session:
-        """The limpet session (`incr`, `add`, `require_fresh`); async code loads it first, by any `a` method."""
+        """The limpet session (`incr`, `require_fresh`, ...); async code loads it first, by any `a` method."""
         return self._get_session()
 
     @property
@@ -94,6 +94,10 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
         for name in list(session):
             del session[name]
         self.modified = True
+
+    def get_session_cookie_age(self) -> int:
+        """Return the promised life without a visit, in seconds."""
+        return int(self._sessions.policy.idle_s)
 
     # The key.
 
