@@ -10,8 +10,9 @@ import time
 from html import escape
 
 from flask import Flask, Response, redirect, request, session
-from limpet.sessions.flask import LimpetSessions
 from werkzeug.wrappers import Response as AnyResponse
+
+from limpet.sessions.flask import LimpetSessions
 
 app = Flask(__name__)
 LimpetSessions(app)  # store and secret come from LIMPET_SESSION_STORE and LIMPET_SECRET
