@@ -6,9 +6,10 @@ Nothing in the bytes names code, so hostile bytes can at worst be refused. A fie
 decode raise `UndecodableError`: unknown, never empty.
 
 Types: None, bool, int of any size, float, str, bytes, list, tuple, dict, set, frozenset,
-datetime and time (a time zone comes back as its offset), date, timedelta, UUID, Decimal. A
-subclass of str, int, float, list or dict is stored as what it derives from. Sets are written in
-the order of their bytes, so that equal values have equal bytes; dicts keep their order.
+datetime and time (a time zone comes back as its offset), date, timedelta, UUID, Decimal, and
+markupsafe's Markup (plain text where markupsafe is not installed). Any other subclass of str, int,
+float, list or dict is stored as what it derives from. Sets are written in the order of their
+bytes, so that equal values have equal bytes; dicts keep their order.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ import msgpack
 from cryptography.exceptions import InvalidTag
 
 from limpet.sessions.errors import UndecodableError, UnsupportedValueError
+
+try:
+    from markupsafe import Markup
+except ImportError:  # nobody here makes any
+    Markup = str  # type: ignore[assignment,misc]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,6 +141,9 @@ _WRITERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
     Decimal: (9, lambda value: str(value).encode()),
 }
 _BIG_INT = 10
+_MARKUP = 11
+if Markup is not str:
+    _WRITERS[Markup] = (_MARKUP, str.encode)
 _READERS: dict[int, Callable[[bytes], Any]] = {
     _RAW: unpack,
     1: lambda body: tuple(unpack(body)),
@@ -147,6 +156,7 @@ _READERS: dict[int, Callable[[bytes], Any]] = {
     8: lambda body: UUID(bytes=body),
     9: _text(Decimal),
     _BIG_INT: lambda body: int.from_bytes(body, "big", signed=True),
+    _MARKUP: _text(Markup),
 }
 _BASES: tuple[Any, ...] = (str, int, float, list, dict)
 

@@ -5,6 +5,7 @@ before the headers go out. What Flask cannot do is answer for a store that is si
 while saving, or in an `after_request` function, becomes a 500 or reaches the server. So
 `handle_exception` is extended: such a request gets 503. Its session is given up, that is, it reads
 as empty, so that whatever else looks into it on the way out does not fail again, and is not saved.
+A merge rule that finds no answer (`SessionConflictError`) is answered in the same way, with 409.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, cast
 
 import flask
 from flask.sessions import SessionInterface, SessionMixin
-from werkzeug.exceptions import ServiceUnavailable
+from werkzeug.exceptions import Conflict, ServiceUnavailable
 
 from limpet.sessions.codec import pack
 from limpet.sessions.cookie import CookieSettings
 from limpet.sessions.decide import Verdict
-from limpet.sessions.errors import StoreUnavailableError
+from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
 from limpet.sessions.policy import Policy
 from limpet.sessions.service import SECRET_VARIABLE, SECURE_VARIABLE, STORE_VARIABLE, Options, Sessions
 from limpet.sessions.session import Loaded, Session, Wishes
@@ -342,19 +343,22 @@ def _secret(app: Flask) -> Sequence[str | bytes] | None:
 
 # Outages.
 
+_ANSWERED = (StoreUnavailableError, SessionConflictError)
+
 
 def _answer_outages(app: Flask) -> None:
-    if StoreUnavailableError not in app.error_handler_spec[None][None]:
-        app.register_error_handler(StoreUnavailableError, _unavailable)
+    for kind in _ANSWERED:
+        if kind not in app.error_handler_spec[None][None]:
+            app.register_error_handler(kind, _answer)
     app_: Any = app  # from Flask 3.2 on, these methods are given a context first
     handle_exception = app_.handle_exception
 
     def handle(*args: Any) -> Response:
         *context, error = args
-        if not isinstance(error, StoreUnavailableError):
+        if not isinstance(error, _ANSWERED):
             try:
                 return cast("Response", handle_exception(*args))
-            except StoreUnavailableError as outage:  # the page for that error needed the session
+            except _ANSWERED as outage:  # the page for that error needed the session
                 error = outage
         _give_up()
         answer = app_.handle_user_exception(*context, error)
@@ -363,13 +367,19 @@ def _answer_outages(app: Flask) -> None:
     app_.handle_exception = handle
 
 
-def _unavailable(error: StoreUnavailableError) -> Response:
+def _answer(error: StoreUnavailableError | SessionConflictError) -> Response:
     _give_up()
+    page: Conflict | ServiceUnavailable = Conflict(
+        "Your session changed meanwhile. Please load the page again."
+    )
+    if isinstance(error, StoreUnavailableError):
+        page = ServiceUnavailable("Please try again in a moment.")
     app = flask.current_app
-    page = ServiceUnavailable("Please try again in a moment.")
     handler = app._find_error_handler(page, flask.request.blueprints)  # noqa: SLF001  # errorhandler(503)
     response = app.make_response(app.ensure_sync(handler)(page) if handler is not None else page)
-    response.headers["Retry-After"] = str(error.retry_after_s)
+    response.headers["Cache-Control"] = "no-store"
+    if isinstance(error, StoreUnavailableError):
+        response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 
 

@@ -125,9 +125,12 @@ class Session(MutableMapping[str, Any]):
         """Set a field."""
         if not isinstance(name, str):
             raise TypeError(f"session fields have names of type str, not {type(name).__name__}")
-        if name == self._sessions.user_field:
+        is_user = name == self._sessions.user_field
+        if is_user and value is not None:
             self.login(value)
         self._used().set(name, value)
+        if is_user and value is None:
+            self._logout_but_for(self.fields)
 
     def __delitem__(self, name: str) -> None:
         """Delete a field.
@@ -174,6 +177,13 @@ class Session(MutableMapping[str, Any]):
         self._used()
         user = self.wishes.user if self.wishes.user is not None else self._stored_user()
         return unpack(user) if user else None
+
+    @property
+    def reference(self) -> str:
+        """What names the session in a list of devices; empty if the store does not have it yet."""
+        self._used()
+        key = self.loaded.key if self.loaded is not None and self._record() is not None else None
+        return self._sessions.ring.reference(key) if key is not None else ""
 
     @property
     def auth_time_s(self) -> float | None:

