@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from limpet.sessions import decide
 from limpet.sessions.decide import Act, CookieAct, Verdict
 from limpet.sessions.errors import SessionConflictError, StoreUnavailableError, UndecodableError
+from limpet.sessions.move import Move, Moved
 from limpet.sessions.operations import EPOCH_BYTES, Commit, Create, End, Flow, Load, ReadFacts, Stored, ask
 from limpet.sessions.policy import TOMBSTONE_S, store_until_s
 from limpet.sessions.record import (
@@ -26,12 +27,11 @@ from limpet.sessions.record import (
     Outcome,
     Record,
     Tombstone,
-    differences,
 )
 from limpet.sessions.session import NO_WISHES, Loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from limpet.sessions.fields import Unsaved
     from limpet.sessions.service import Sessions
@@ -102,8 +102,10 @@ def _stale(
 
 
 def _load(session_id: SessionId, sessions: Sessions) -> Flow[Loaded]:
-    key, now_s = session_id.key, sessions.now_s()
-    judgement = decide.judge((yield from ask(Load(key))), now_s, sessions.policy)
+    key = session_id.key
+    stored = yield from ask(Load(key))
+    now_s = sessions.now_s()  # after the first answer, which may tell how late it is for the store
+    judgement = decide.judge(stored, now_s, sessions.policy)
     if judgement.follow is not None:
         successor = decide.judge((yield from ask(Load(judgement.follow))), now_s, sessions.policy)
         if decide.may_follow(successor, now_s, sessions.policy):
@@ -217,64 +219,65 @@ class _Save:
     def _create(self) -> Flow[Saved]:
         meta = self.session.next_meta(self.now_s)
         session_id = self._new_id(meta)
-        yield from self._write_new(session_id.key, Record(1, b"", self.now_s, meta, self._own_fields(1)))
+        record = Record(1, b"", self.now_s, meta, self._own_fields(1))
+        seed = self.sessions.entropy(EPOCH_BYTES)
+        yield from ask(Create(session_id.key, record, store_until_s(meta, self.now_s), seed))
         return self._cookie(session_id, meta)
 
     def _replace(self) -> Flow[Saved]:
         meta, old = self.session.next_meta(self.now_s), self._old()
         session_id, version = self._new_id(meta), old.version + 1
         record = Record(version, b"", self.now_s, meta, self._own_fields(version))
-        copied = yield from self._write_new(session_id.key, record)
         grace_end_s = self.now_s + self.sessions.policy.grace_s
-        before = yield from self.bury(self._old_key(), EndReason.ROTATED, session_id.key, grace_end_s)
-        if before.alive is None and self.session.wishes.user is None:
+        stone = Tombstone(EndReason.ROTATED, self.now_s, session_id.key, grace_end_s)
+        contents = self._with_own if meta.incarnation == old.meta.incarnation else None
+        moved = yield from self._move(stone, grace_end_s, contents).run(old, record)
+        if moved is Moved.AWAY and self.session.wishes.user is None:
             # Someone was faster: what is over stays over; what moved on takes this request's fields.
             return (yield from self._give_way(session_id.key))
-        yield from self._carry_over(session_id.key, copied, before.alive, self.unsaved)
+        if (yield from self._is_revoked(session_id.key)):
+            return (yield from self._give_way(session_id.key))
         return self._cookie(session_id, meta)
 
     def _renew(self) -> Flow[Saved]:
-        old, old_id = self._old(), self._old_id()
+        old = self._old()
         meta = self.session.next_meta(self.now_s)._replace(confirmed_s=0.0)
         session_id = self._successor_id(self.sessions.user_key(meta.user), meta)
         copy = Record(old.version, b"", self.now_s, meta, old.fields)
-        copied = yield from self._write_new(session_id.key, copy)
-        before = yield from self.bury(old_id.key, EndReason.RENEWED, session_id.key, meta.ends_s)
-        if before.alive is None and not _leads_to(before.what, session_id.key):
+        stone = Tombstone(EndReason.RENEWED, self.now_s, session_id.key, meta.ends_s)
+        moved = yield from self._move(stone, meta.ends_s, dict).run(old, copy)
+        if moved is Moved.AWAY or (yield from self._is_revoked(session_id.key)):
             return (yield from self._give_way(session_id.key))
-        yield from self._carry_over(session_id.key, copied, before.alive, [])
-        if self.unsaved or before.alive is None:
+        if self.unsaved or moved is Moved.SHARED:
             # If another request has renewed it first, a third one may have moved or ended it since.
             landed = yield from self._commit_to(session_id.key, self.unsaved, None)
             if landed != session_id.key:
                 return _OVERTAKEN
         return self._cookie(session_id, meta)
 
-    def _write_new(self, key: Key, record: Record) -> Flow[Record | None]:
-        # Write a new record; returns what stands there then, for a renewal may be under way already.
-        until_s, seed = store_until_s(record.meta, record.seen_s), self.sessions.entropy(EPOCH_BYTES)
-        return (yield from ask(Create(key, record, until_s, seed))).alive
+    def _move(
+        self,
+        stone: Tombstone,
+        until_s: float,
+        contents: Callable[[Mapping[str, Field]], Mapping[str, Field]] | None,
+    ) -> Move:
+        assert stone.successor is not None  # noqa: S101  # where it moves
+        until_s = max(self.now_s + TOMBSTONE_S, until_s)
+        return Move(self.sessions, self._old_key(), stone.successor, stone, until_s, contents)
+
+    def _is_revoked(self, key: Key) -> Flow[bool]:
+        # Users have an epoch. A visitor's record that is written while all are being removed may be
+        # written where the removal has been already.
+        if key.user:
+            return False
+        facts = yield from ask(ReadFacts(self.now_s, key))
+        return self._old().meta.created_s <= facts.everyone_s
 
     def _give_way(self, key: Key) -> Flow[Saved]:
         yield from self.bury(key, EndReason.ROTATED)
         if self.unsaved:
             yield from self._commit_to(self._old_key(), self.unsaved, None)
         return _OVERTAKEN
-
-    def _carry_over(
-        self, key: Key, copied: Record | None, final: Record | None, written: list[Unsaved]
-    ) -> Flow[None]:
-        # What others wrote to the old record after it was copied; `written` is in the copy already.
-        # Nobody knows the new id yet, so nothing needs to be strict.
-        if copied is None or final is None or copied.meta.incarnation != final.meta.incarnation:
-            return
-        mine = {each.change.name: each for each in written}
-        theirs = tuple(each for each in differences(copied, final) if each.name not in mine)
-        merged = [(each, self.session.fields.merged(each, final.fields)) for each in mine.values()]
-        changes = theirs + tuple(after.change for before, after in merged if after is not before)
-        changes = tuple(each._replace(is_strict=False) for each in changes)
-        if changes:
-            yield from ask(self._commit_operation(key, copied, changes, None))
 
     # The record that is there.
 
@@ -372,8 +375,15 @@ class _Save:
         return Saved(CookieAct.SET, session_id, max_age_s)
 
     def _own_fields(self, version: int) -> dict[str, Field]:
-        fields = dict(self.session.fields.stored)
-        for change in (each.change for each in self.unsaved):
+        return self._changed_fields(self.session.fields.stored, version)
+
+    def _with_own(self, theirs: Mapping[str, Field]) -> dict[str, Field]:
+        return self._changed_fields(theirs, 0)
+
+    def _changed_fields(self, theirs: Mapping[str, Field], version: int) -> dict[str, Field]:
+        fields = dict(theirs)
+        for each in self.unsaved:
+            change = self.session.fields.merged(each, theirs).change
             if change.data is None:
                 fields.pop(change.name, None)
             else:
@@ -391,7 +401,3 @@ class _Save:
     def _old_id(self) -> SessionId:
         assert self.session.session_id is not None  # noqa: S101  # a record was found by its id
         return self.session.session_id
-
-
-def _leads_to(stands: object, key: Key) -> bool:
-    return isinstance(stands, Tombstone) and stands.successor == key

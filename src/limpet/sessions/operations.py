@@ -92,11 +92,19 @@ class End(Operation[Stored]):
     """Put a tombstone in place of a record that is alive; the answer is what stood there before.
 
     Nothing is written over a tombstone, where nothing is, or over a revoked record.
+
+    Attributes:
+        version: of the record; nothing is written over another version. 0 means any.
     """
 
     key: Key
     tombstone: Tombstone
     until_s: float
+    version: int = 0
+
+    def is_about(self, before: Stored) -> bool:
+        """Whether that is what it ends."""
+        return before.alive is not None and self.version in (0, before.alive.version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ fields, naming for each the version that it had read (0: there was none). `apply
 that every store follows, atomically:
 
 - no record, a tombstone, another incarnation, or a revoked user: GONE. Nothing is ever brought back.
-- a *strict* change to a field whose version is no longer the one that was read: CONFLICT, nothing
-  changes, and the answer holds the current record so that the request can think again.
+- a *strict* change to a field whose version is no longer the one that was read, or any change since
+  with an *exclusive* edit: CONFLICT, nothing changes, and the answer holds the current record so that
+  the request can think again.
 - otherwise every change is made, whoever else has changed other fields meanwhile; where both
   changed the same field the later commit wins.
 
@@ -176,6 +177,7 @@ class Edit:
         seen_s: wall clock of this visit.
         meta: new lifetimes and labels; None leaves them.
         token: 8 random bytes; the same for every sending of this edit.
+        is_exclusive: refuse if anything has changed since `base_version`.
     """
 
     incarnation: bytes
@@ -184,6 +186,7 @@ class Edit:
     seen_s: float
     meta: Meta | None
     token: bytes
+    is_exclusive: bool = False
 
 
 def apply(
@@ -204,18 +207,25 @@ def apply(
         return Committed(Outcome.GONE), None
     if _is_known(stored.tokens, edit.token):
         return Committed(Outcome.APPLIED), None
-    if any(change.is_strict and _version(stored, change.name) != change.base for change in edit.changes):
+    if _is_overtaken(stored, edit):
         return Committed(Outcome.CONFLICT, record=stored), None
     outcome = Outcome.APPLIED if stored.version == edit.base_version else Outcome.MERGED
-    return Committed(outcome), _changed(stored, edit)
+    return Committed(outcome), changed(stored, edit)
 
 
-def _version(record: Record, name: str) -> int:
-    field = record.fields.get(name)
+def _is_overtaken(stored: Record, edit: Edit) -> bool:
+    if edit.is_exclusive and stored.version != edit.base_version:
+        return True
+    return any(each.is_strict and _version(stored.fields, each.name) != each.base for each in edit.changes)
+
+
+def _version(fields: Mapping[str, Field], name: str) -> int:
+    field = fields.get(name)
     return field.version if field is not None else 0
 
 
-def _changed(stored: Record, edit: Edit) -> Record:
+def changed(stored: Record, edit: Edit) -> Record:
+    """Return a record as an edit leaves it."""
     version = stored.version + 1 if edit.changes or edit.meta is not None else stored.version
     fields = dict(stored.fields)
     for change in edit.changes:
@@ -237,16 +247,14 @@ def _is_known(tokens: bytes, token: bytes) -> bool:
     return token in (tokens[at : at + TOKEN_BYTES] for at in range(0, len(tokens), TOKEN_BYTES))
 
 
-def differences(before: Record, after: Record) -> tuple[Change, ...]:
-    """Return the changes that turn one record's fields into another's."""
+def differences(before: Mapping[str, Field], after: Mapping[str, Field]) -> tuple[Change, ...]:
+    """Return the changes that give the one's values to the other; versions do not matter."""
     changed = [
         Change(name, _version(before, name), field.data)
-        for name, field in after.fields.items()
-        if field.version != _version(before, name)
+        for name, field in after.items()
+        if name not in before or before[name].data != field.data
     ]
-    deleted = [
-        Change(name, field.version, None) for name, field in before.fields.items() if name not in after.fields
-    ]
+    deleted = [Change(name, field.version, None) for name, field in before.items() if name not in after]
     return tuple(changed + deleted)
 
 

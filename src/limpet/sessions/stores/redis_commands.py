@@ -72,8 +72,14 @@ def steps(operation: Operation[Any]) -> Steps:
 
 
 def is_durable(operation: Operation[Any]) -> bool:
-    """Whether the operation must reach the replicas that the configuration asks for."""
-    return isinstance(operation, Create | End | RevokeUser)
+    """Whether the operation must reach the replicas that the configuration asks for.
+
+    A login, logout or revocation. The end of an id whose session goes on under another is none: the
+    client must get the other id, which is on the replicas already.
+    """
+    if isinstance(operation, End):
+        return operation.tombstone.successor is None
+    return isinstance(operation, Create | RevokeUser | RevokeEveryone)
 
 
 def revoked_everyone(operation: RevokeEveryone) -> Command:
@@ -96,10 +102,9 @@ def index_key(user: str) -> str:
     return f"{_PREFIX}{{{user}}}:i"
 
 
-def _keys(key: Key) -> tuple[str, str, str]:
-    # For a visitor the last two stay untouched, but must be of the same slot.
-    tag = key.user or key.session[:32]
-    return record_key(key), epoch_key(tag), index_key(tag)
+def _keys(key: Key) -> tuple[str, ...]:
+    # Scripts with one key can follow a slot of a Cluster that is being moved.
+    return (record_key(key), epoch_key(key.user), index_key(key.user)) if key.user else (record_key(key),)
 
 
 def _load(operation: Load) -> Steps:
@@ -148,10 +153,12 @@ def _commit(operation: Commit) -> Steps:
         edit.seen_s,
         pack_meta(edit.meta) if edit.meta is not None else b"",
         _flag(key.user),
+        _flag(edit.is_exclusive),
+        key.session,
     ]
     for change in edit.changes:
         arguments += _change(change)
-    (reply,) = yield [_call(redis_scripts.COMMIT, _keys(key)[:2], tuple(arguments))]
+    (reply,) = yield [_call(redis_scripts.COMMIT, _keys(key), tuple(arguments))]
     outcome = Outcome(reply[0].decode())
     if outcome is Outcome.CONFLICT:
         return Committed(outcome, record=_record(_pairs(reply[1])))
@@ -166,7 +173,8 @@ def _change(change: Change) -> list[Any]:
 
 def _end(operation: End) -> Steps:
     key = operation.key
-    arguments = (_ms(operation.until_s), pack_tombstone(operation.tombstone), _flag(key.user), key.session)
+    stone = pack_tombstone(operation.tombstone)
+    arguments = (_ms(operation.until_s), stone, _flag(key.user), key.session, operation.version)
     (reply,) = yield [_call(redis_scripts.END, _keys(key), arguments)]
     epoch, before = reply
     return Stored(_read(before), epoch)

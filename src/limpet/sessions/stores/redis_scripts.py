@@ -10,8 +10,30 @@ and a tombstone a hash with the one field d. Times are given in milliseconds sin
 
 from __future__ import annotations
 
-#: KEYS record, epoch, index. ARGV until, ends, now, seed, is user, session, then names and values.
-CREATE = """
+# Lua takes some 8000 values from a table at once, so many fields are written in several portions.
+_WRITE_ALL = """
+local function write_all(command, values, from)
+  for at = from, #values, 2000 do
+    redis.call(command, KEYS[1], unpack(values, at, math.min(at + 1999, #values)))
+  end
+end
+"""
+
+# WAIT waits for the last write of its own connection. Where an operation is sent again and finds its
+# work done, it writes something all the same.
+_WRITE_AGAIN = """
+local function write_again()
+  local until_ms = redis.call('PEXPIRETIME', KEYS[1])
+  if until_ms > 0 then redis.call('PEXPIREAT', KEYS[1], until_ms) end
+end
+"""
+
+#: KEYS record, and for a user epoch and index. ARGV until, ends, now, seed, is user, session, then names
+#: and values.
+CREATE = (
+    _WRITE_ALL
+    + _WRITE_AGAIN
+    + """
 local epoch = ''
 if ARGV[5] == '1' then
   redis.call('SET', KEYS[2], ARGV[4], 'NX', 'PXAT', ARGV[2])
@@ -19,8 +41,12 @@ if ARGV[5] == '1' then
   epoch = redis.call('GET', KEYS[2])
 end
 local before = redis.call('HGETALL', KEYS[1])
-if #before > 0 then return {epoch, before} end
-redis.call('HSET', KEYS[1], 'e', epoch or '', unpack(ARGV, 7))
+if #before > 0 then
+  write_again()
+  return {epoch, before}
+end
+redis.call('HSET', KEYS[1], 'e', epoch or '')
+write_all('HSET', ARGV, 7)
 redis.call('PEXPIREAT', KEYS[1], ARGV[1])
 if ARGV[5] == '1' then
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', ARGV[3])
@@ -29,10 +55,14 @@ if ARGV[5] == '1' then
 end
 return {epoch, {}}
 """
+)
 
-#: KEYS record, epoch. ARGV until, ends, incarnation, base version, token, seen, meta (may be empty),
-#: is user, then for each change: name, base version, `set` or `delete`, is strict, value.
-COMMIT = """
+#: KEYS record, and for a user epoch and index. ARGV until, ends, incarnation, base version, token, seen,
+#: meta (may be empty), is user, is exclusive, session, then for each change: name, base version, `set` or
+#: `delete`, is strict, value.
+COMMIT = (
+    _WRITE_ALL
+    + """
 local now = redis.call('HMGET', KEYS[1], 'd', 'g', 'e', 'v', 'k', 't')
 if now[1] then return {'gone', now[1]} end
 if now[2] ~= ARGV[3] then return {'gone'} end
@@ -40,7 +70,8 @@ if ARGV[8] == '1' and redis.call('GET', KEYS[2]) ~= now[3] then return {'gone'} 
 for at = 1, #now[5], 8 do
   if string.sub(now[5], at, at + 7) == ARGV[5] then return {'applied'} end
 end
-for i = 9, #ARGV, 5 do
+if ARGV[9] == '1' and now[4] ~= ARGV[4] then return {'conflict', redis.call('HGETALL', KEYS[1])} end
+for i = 11, #ARGV, 5 do
   if ARGV[i + 3] == '1' then
     local field = redis.call('HGET', KEYS[1], 'f:' .. ARGV[i])
     if (field and string.match(field, '^%d+') or '0') ~= ARGV[i + 1] then
@@ -50,7 +81,7 @@ for i = 9, #ARGV, 5 do
 end
 local version = now[4]
 local sets = {'k', string.sub(now[5] .. ARGV[5], -32)}
-if ARGV[7] ~= '' or #ARGV >= 9 then
+if ARGV[7] ~= '' or #ARGV >= 11 then
   version = string.format('%.0f', now[4] + 1)
   sets[#sets + 1] = 'v'
   sets[#sets + 1] = version
@@ -64,7 +95,7 @@ if tonumber(ARGV[6]) > tonumber(now[6]) then
   sets[#sets + 1] = ARGV[6]
 end
 local deletes = {}
-for i = 9, #ARGV, 5 do
+for i = 11, #ARGV, 5 do
   if ARGV[i + 2] == 'set' then
     sets[#sets + 1] = 'f:' .. ARGV[i]
     sets[#sets + 1] = version .. ':' .. ARGV[i + 4]
@@ -72,27 +103,38 @@ for i = 9, #ARGV, 5 do
     deletes[#deletes + 1] = 'f:' .. ARGV[i]
   end
 end
-redis.call('HSET', KEYS[1], unpack(sets))
-if #deletes > 0 then redis.call('HDEL', KEYS[1], unpack(deletes)) end
+write_all('HSET', sets, 1)
+write_all('HDEL', deletes, 1)
 redis.call('PEXPIREAT', KEYS[1], ARGV[1])
-if ARGV[7] ~= '' and ARGV[8] == '1' then redis.call('PEXPIREAT', KEYS[2], ARGV[2], 'GT') end
+if ARGV[7] ~= '' and ARGV[8] == '1' then
+  redis.call('PEXPIREAT', KEYS[2], ARGV[2], 'GT')
+  redis.call('ZADD', KEYS[3], 'XX', 'GT', ARGV[2], ARGV[10])
+  redis.call('PEXPIREAT', KEYS[3], ARGV[2], 'GT')
+end
 return {now[4] == ARGV[4] and 'applied' or 'merged'}
 """
+)
 
-#: KEYS record, epoch, index. ARGV until, tombstone, is user, session.
-END = """
+#: KEYS record, and for a user epoch and index. ARGV until, tombstone, is user, session, version (0: any).
+END = (
+    _WRITE_AGAIN
+    + """
 local epoch = ''
 if ARGV[3] == '1' then epoch = redis.call('GET', KEYS[2]) end
 local before = redis.call('HGETALL', KEYS[1])
-local login = false
+local login, version = false, false
 for i = 1, #before, 2 do
   if before[i] == 'e' then login = before[i + 1] end
+  if before[i] == 'v' then version = before[i + 1] end
 end
-if epoch and login == epoch then
+if epoch and login == epoch and (ARGV[5] == '0' or ARGV[5] == version) then
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'd', ARGV[2])
   redis.call('PEXPIREAT', KEYS[1], ARGV[1])
   if ARGV[3] == '1' then redis.call('ZREM', KEYS[3], ARGV[4]) end
+else
+  write_again()
 end
 return {epoch, before}
 """
+)

@@ -31,7 +31,7 @@ def transition(operation: Change, before: Stored) -> tuple[Any, Record | Tombsto
     if isinstance(operation, Commit):
         return apply(before.what, operation.edit, before.epoch)
     if isinstance(operation, End):
-        return before, operation.tombstone if before.alive is not None else None
+        return before, operation.tombstone if operation.is_about(before) else None
     if before.what is not None:
         return before, None
     record = replace(operation.record, epoch=before.epoch or b"")
