@@ -42,5 +42,9 @@ class LoginNotFreshError(SessionError):
     """The login is older than the action allows; ask for the password again (ASVS 7.5.1)."""
 
 
+class SessionTooLargeError(SessionError, ValueError):
+    """The session is larger than the store takes; nothing of this request was saved."""
+
+
 class NotSupportedByStoreError(SessionError):
     """The store cannot do this; the message says what to do instead."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from limpet.errors import ConfigError
@@ -69,7 +68,7 @@ class Sessions:
             `login`, and deleting it ends the session but for the other fields.
         encrypt: whether fields are encrypted at rest.
         deadline_s: how long one operation may take, its retry included.
-        now_s: wall clock.
+        now_s: wall clock; the store's by default, so that servers whose clocks differ agree.
         entropy: gives n random bytes.
 
     Raises:
@@ -88,7 +87,7 @@ class Sessions:
         user_field: str | None = None,
         encrypt: bool = False,
         deadline_s: float = 0.25,
-        now_s: Callable[[], float] = time.time,
+        now_s: Callable[[], float] | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.ring = _ring(secret)
@@ -98,9 +97,9 @@ class Sessions:
         self.sealing = Sealing(self.ring.cipher_ring(), entropy, is_on=encrypt)
         self.events = Events()
         self.recent = Recent(self.policy.stale_s) if self.policy.on_unknown is OnUnknown.STALE else None
-        self.now_s = now_s
         self.entropy = entropy
         self.store = Guard(_store(store, deadline_s), deadline_s=deadline_s)
+        self.now_s = now_s or self.store.now_s
 
     def open(
         self, cookie: str | None, *, address: str = "", user_agent: str = "", is_safe: bool = False

@@ -67,7 +67,6 @@ def test_a_file_that_cannot_be_made(tmp_path: Path, opened: Callable[..., Store]
     [
         "sqlite://",
         "redis+sentinel://localhost",
-        "redis+cluster://a?wait=1",
         "memcached://",
         "redis+cluster://:1",
         "x",

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from limpet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from limpet.sessions.operations import Operation
 
 A = TypeVar("A")
@@ -43,12 +45,21 @@ class Store(Protocol):
 
         Raises:
             StoreUnavailableError: the store did not say.
+            SessionTooLargeError: more than the store takes.
             NotSupportedByStoreError: this store cannot do that.
         """
         ...
 
     async def arun(self, operation: Operation[A]) -> A:
         """Perform an operation without blocking the event loop; raises as `run` does."""
+        ...
+
+    def now_s(self) -> float:
+        """Return the store's wall clock, by which sessions live and die on every app server."""
+        ...
+
+    def part(self, operation: Operation[Any]) -> Hashable:
+        """Return which of several servers the operation concerns; they fail one by one."""
         ...
 
     def check(self) -> list[Finding]:

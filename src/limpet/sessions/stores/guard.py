@@ -1,8 +1,8 @@
 """A guard around a store: a deadline, one retry, and a breaker.
 
 Whatever goes wrong inside becomes `StoreUnavailableError`: unknown, never "no such session". After
-`_FAILURES` operations in a row without an answer the breaker opens: requests fail at once instead
-of waiting for a store that is down. Once in `_OPEN_S` one of them tries; an answer closes it.
+`_FAILURES` operations in a row without an answer from a server its breaker opens: requests fail at once
+instead of waiting for what is down. Once in `_OPEN_S` one of them tries; an answer closes it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from limpet.sessions.errors import NotSupportedByStoreError, StoreUnavailableError, UndecodableError
+from limpet.sessions.errors import (
+    NotSupportedByStoreError,
+    SessionTooLargeError,
+    StoreUnavailableError,
+    UndecodableError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from limpet.sessions.operations import Operation
     from limpet.sessions.stores import Finding, Store
@@ -25,6 +30,8 @@ _FAILURES = 5
 _OPEN_S = 1.0
 #: An answer that takes longer makes an event loop prefer to wait without blocking.
 _SLOW_S = 0.005
+#: Answers that asking again would not change.
+_FINAL = (NotSupportedByStoreError, SessionTooLargeError, UndecodableError)
 
 
 class Breaker:
@@ -72,45 +79,56 @@ class Guard:
         self, store: Store, *, deadline_s: float = 0.25, mono_s: Callable[[], float] = time.monotonic
     ) -> None:
         self._store = store
-        self._timeout_s = deadline_s / 2
+        self._deadline_s = deadline_s
         self._mono_s = mono_s
-        self._breaker = Breaker()
+        # One for each server: one that is down is no reason not to ask the others.
+        self._breakers: dict[Hashable, Breaker] = {}
         self._took_s = 0.0
 
     @property
     def is_slow(self) -> bool:
         """Whether an event loop should not wait for this store in a blocking call."""
-        return self._breaker.is_open or self._took_s > _SLOW_S
+        return self._took_s > _SLOW_S or any(each.is_open for each in list(self._breakers.values()))
+
+    def now_s(self) -> float:
+        """Return the store's wall clock."""
+        return self._store.now_s()
+
+    def part(self, operation: Operation[Any]) -> Hashable:
+        """Return which of several servers the operation concerns."""
+        return self._store.part(operation)
 
     def run(self, operation: Operation[A]) -> A:
         """Perform an operation, blocking.
 
         Raises:
             StoreUnavailableError: not in time, not at all, or not in a way that makes sense.
+            SessionError: an answer that asking again would not change.
         """
-        started_s = self._begin()
+        breaker = self._breaker(operation)
+        started_s = self._begin(breaker)
         try:
-            return self._answered(started_s, self._store.run(operation))
+            return self._answered(breaker, started_s, self._store.run(operation))
         except Exception as error:  # noqa: BLE001  # whatever a client raises, it does not mean "no"
             self._raise_if_final(error)
         try:
-            return self._answered(started_s, self._store.run(operation))
+            return self._answered(breaker, started_s, self._store.run(operation))
         except Exception as error:
-            raise self._failed(error) from error
+            raise self._failed(breaker, error) from error
 
     async def arun(self, operation: Operation[A]) -> A:
         """Perform an operation without blocking the event loop; raises as `run` does."""
-        started_s = self._begin()
+        breaker = self._breaker(operation)
+        started_s = self._begin(breaker)
         try:
-            async with asyncio.timeout(None if operation.is_bulk else self._timeout_s):
-                return self._answered(started_s, await self._store.arun(operation))
-        except Exception as error:  # noqa: BLE001  # as above
-            self._raise_if_final(error)
-        try:
-            async with asyncio.timeout(None if operation.is_bulk else self._timeout_s):
-                return self._answered(started_s, await self._store.arun(operation))
+            async with asyncio.timeout(None if operation.is_bulk else self._deadline_s):
+                try:
+                    return self._answered(breaker, started_s, await self._store.arun(operation))
+                except Exception as error:  # noqa: BLE001  # as above
+                    self._raise_if_final(error)
+                return self._answered(breaker, started_s, await self._store.arun(operation))
         except Exception as error:
-            raise self._failed(error) from error
+            raise self._failed(breaker, error) from error
 
     def check(self) -> list[Finding]:
         """Return the store's findings."""
@@ -124,26 +142,29 @@ class Guard:
         """Close the store."""
         await self._store.aclose()
 
-    def _begin(self) -> float:
+    def _breaker(self, operation: Operation[A]) -> Breaker:
+        return self._breakers.setdefault(self._store.part(operation), Breaker())
+
+    def _begin(self, breaker: Breaker) -> float:
         now_s = self._mono_s()
-        if not self._breaker.allows(now_s):
+        if not breaker.allows(now_s):
             raise StoreUnavailableError("it has not answered lately; not asked again yet", is_news=False)
         return now_s
 
-    def _answered(self, started_s: float, answer: A) -> A:
+    def _answered(self, breaker: Breaker, started_s: float, answer: A) -> A:
         self._took_s = self._mono_s() - started_s
-        self._breaker.succeeded()
+        breaker.succeeded()
         return answer
 
     def _raise_if_final(self, error: Exception) -> None:
         # An answer was given, and asking again would bring the same one.
-        if isinstance(error, NotSupportedByStoreError | UndecodableError):
+        if isinstance(error, _FINAL):
             raise error
 
-    def _failed(self, error: Exception) -> Exception:
-        if isinstance(error, NotSupportedByStoreError | UndecodableError):
+    def _failed(self, breaker: Breaker, error: Exception) -> Exception:
+        if isinstance(error, _FINAL):
             return error
-        self._breaker.failed(self._mono_s())
+        breaker.failed(self._mono_s())
         self._took_s = math.inf
         if isinstance(error, StoreUnavailableError):
             return error

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import time
 from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-from pymemcache import MemcacheError, PooledClient
+from pymemcache import MemcacheError, MemcacheServerError, PooledClient
 
 from limpet.errors import ConfigError
 from limpet.sessions.codec import pack, unpack
-from limpet.sessions.errors import NotSupportedByStoreError, StoreUnavailableError
+from limpet.sessions.errors import NotSupportedByStoreError, SessionTooLargeError, StoreUnavailableError
 from limpet.sessions.operations import (
     Commit,
     Create,
@@ -40,7 +41,9 @@ from limpet.sessions.operations import (
 )
 from limpet.sessions.policy import STORE_SLACK_S
 from limpet.sessions.record import Key, Record, pack_stored, unpack_stored
-from limpet.sessions.stores import Finding
+from limpet.sessions.stores import Finding, in_time, processes
+from limpet.sessions.stores.clock import StoreClock
+from limpet.sessions.stores.in_time import within
 from limpet.sessions.stores.transition import transition
 
 if TYPE_CHECKING:
@@ -51,6 +54,24 @@ _PORT = 11211
 #: Tries of a write that others keep overtaking; each failure means that another one succeeded.
 _MAX_TRIES = 100
 _FACTS = "limpet:facts"
+#: Of one process to one server; more threads than that are an error of the app server's settings.
+_MAX_CONNECTIONS = 256
+_IDLE_S = 60
+
+
+class _InTime:
+    # What pymemcache uses of the module `socket`, keeping to the deadline.
+
+    AF_UNSPEC, SOCK_STREAM = socket.AF_UNSPEC, socket.SOCK_STREAM
+    IPPROTO_TCP, TCP_NODELAY = socket.IPPROTO_TCP, socket.TCP_NODELAY
+
+    @staticmethod
+    def getaddrinfo(host: str, port: int, *_: Any) -> in_time.Addresses:
+        return in_time.look_up(host, port)
+
+    @staticmethod
+    def socket(*arguments: Any) -> in_time.TimedSocket:
+        return in_time.TimedSocket(socket.socket(*arguments))
 
 
 class MemcachedStore:
@@ -65,23 +86,47 @@ class MemcachedStore:
     """
 
     def __init__(self, url: str, *, timeout_s: float = 0.125) -> None:
-        self._servers = {
-            address: PooledClient(
-                address, connect_timeout=timeout_s, timeout=timeout_s, no_delay=True, default_noreply=False
-            )
-            for address in _addresses(url)
-        }
+        self._addresses = _addresses(url)
+        self._timeout_s = timeout_s
+        self._clock = StoreClock()
+        self._servers = self._connect()
+        processes.watch(self)
 
     def run(self, operation: Operation[A]) -> A:
         """Perform an operation, blocking."""
         try:
-            return cast("A", self._perform(operation))
+            with within(math.inf if operation.is_bulk else self._timeout_s):
+                return cast("A", self._perform(operation))
+        except MemcacheServerError as error:
+            if b"too large" in _detail(error):
+                raise SessionTooLargeError(
+                    "the session is larger than Memcached takes (1 MB, or its option -I); store less in it"
+                ) from error
+            raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
         except (OSError, MemcacheError) as error:
+            server = self.part(operation)
+            if server is not None:
+                self._servers[server].close()  # what broke one connection has broken the idle ones, too
             raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
 
     async def arun(self, operation: Operation[A]) -> A:
         """Perform an operation in a thread."""
         return await asyncio.to_thread(self.run, operation)
+
+    def now_s(self) -> float:
+        """Return the wall clock of the servers, as one of them told it last."""
+        return self._clock.now_s()
+
+    def part(self, operation: Operation[Any]) -> tuple[str, int] | None:
+        """Return the server that is concerned."""
+        match operation:
+            case Load(key) | ReadFacts(_, key):
+                return self._address(key.user or key.session)
+            case Create() | Commit() | End():
+                return self._address(operation.key.user or operation.key.session)
+            case RevokeUser(user) | ListUser(user):
+                return self._address(user)
+        return None
 
     def check(self) -> list[Finding]:
         """Say what Memcached cannot promise, and look for signs that it has happened."""
@@ -109,6 +154,29 @@ class MemcachedStore:
         """Close the connections that are not in use."""
         await asyncio.to_thread(self.close)
 
+    def before_fork(self) -> None:
+        """Nothing: the child forgets what it inherits."""
+
+    def after_fork(self, *, is_child: bool) -> None:
+        """Let the child make connections of its own."""
+        if is_child:
+            self._servers = self._connect()
+
+    def _connect(self) -> dict[tuple[str, int], PooledClient]:
+        return {
+            address: PooledClient(
+                address,
+                connect_timeout=self._timeout_s,
+                timeout=self._timeout_s,
+                no_delay=True,
+                default_noreply=False,
+                socket_module=_InTime,
+                max_pool_size=_MAX_CONNECTIONS,
+                pool_idle_timeout=_IDLE_S,
+            )
+            for address in self._addresses
+        }
+
     def _perform(self, operation: Operation[Any]) -> Any:
         match operation:
             case Load(key):
@@ -134,9 +202,16 @@ class MemcachedStore:
         return None
 
     def _server(self, tag: str) -> PooledClient:
+        client = self._servers[self._address(tag)]
+        if self._clock.is_due:
+            since_s = time.monotonic()
+            # Whole seconds, rounded down.
+            self._clock.tell(int(client.stats()[b"time"]) + 0.5, since_s)
+        return client
+
+    def _address(self, tag: str) -> tuple[str, int]:
         # Rendezvous hashing: a server that is added or removed moves only its own share.
-        best = max(self._servers, key=lambda address: _score(address, tag))
-        return self._servers[best]
+        return max(self._addresses, key=lambda address: _score(address, tag))
 
     def _read(self, key: Key) -> tuple[Stored, bytes | None]:
         names = [_record_key(key.session)] + ([_epoch_key(key.user)] if key.user else [])
@@ -268,6 +343,11 @@ def _listed(data: bytes | None) -> dict[str, float]:
 def _exptime(until_s: float) -> int:
     # Above 30 days it is a date. Source: memcached, doc/protocol.txt, "Expiration times".
     return math.ceil(until_s)
+
+
+def _detail(error: Exception) -> bytes:
+    detail = error.args[0] if error.args else b""
+    return detail if isinstance(detail, bytes) else str(detail).encode()
 
 
 def _evictions(server: str, evictions: int) -> list[Finding]:

@@ -71,6 +71,13 @@ class MemoryStore:
         """Perform an operation; nothing waits, so nothing blocks."""
         return self.run(operation)
 
+    def now_s(self) -> float:
+        """Return our own wall clock."""
+        return self._now_s()
+
+    def part(self, operation: Operation[Any]) -> None:
+        """Return None: there is one part."""
+
     def check(self) -> list[Finding]:
         """Tell that these sessions end with the process."""
         what = "sessions are kept in this process: they end with it, and no other server knows them"

@@ -4,42 +4,54 @@
     redis+sentinel://[user:password@]host[:port],host[:port]/service[?db=0]
     redis+cluster://[user:password@]host[:port],host[:port]
 
-`?wait=N` lets logins, logouts and revocations wait until N replicas have them. redis-py does the
-talking, with hiredis; it is told not to try again by itself, because the guard does.
+`?wait=N` lets logins, logouts and revocations wait until N replicas have them. With TLS the server's
+certificate is checked, against `?ssl_ca_certs=FILE` if that is given; `ssl_certfile` and `ssl_keyfile` are
+ours. redis-py does the talking, with hiredis; it is told not to try again by itself, because the
+guard does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
-from redis.retry import Retry
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
-from limpet.errors import ConfigError
-from limpet.sessions.errors import StoreUnavailableError
+from limpet.sessions.errors import StoreUnavailableError, UndecodableError
 from limpet.sessions.operations import Operation, Purge, RevokeEveryone
+from limpet.sessions.stores import processes, redis_connections
+from limpet.sessions.stores.clock import StoreClock
+from limpet.sessions.stores.in_time import within
 from limpet.sessions.stores.redis_check import does_not_answer, findings
-from limpet.sessions.stores.redis_commands import EVERY_KEY, in_full, is_durable, revoked_everyone, steps
-from limpet.sessions.stores.redis_links import AsyncCluster, AsyncDirect, Cluster, Direct
+from limpet.sessions.stores.redis_cluster import AsyncCluster, Cluster, slot_of
+from limpet.sessions.stores.redis_commands import (
+    EVERY_KEY,
+    ask_time,
+    in_full,
+    is_durable,
+    place,
+    read_time,
+    revoked_everyone,
+    steps,
+)
+from limpet.sessions.stores.redis_links import AsyncDirect, Direct
 
 if TYPE_CHECKING:
-    from urllib.parse import SplitResult
+    from collections.abc import AsyncGenerator, Generator, Hashable
 
     from limpet.sessions.stores import Finding
     from limpet.sessions.stores.redis_links import AsyncLink, Command, Link
 
 A = TypeVar("A")
-#: What redis-py raises when a server or a Cluster does not answer as it should.
-_FAILURES = (RedisError, RedisClusterException)
-_SENTINEL_PORT, _REDIS_PORT = 26379, 6379
+#: What goes wrong when a server or a Cluster does not answer as it should.
+_FAILURES = (RedisError, RedisClusterException, OSError)
+#: WAIT must end before the attempt does, so that its answer is heard.
+_WAIT_SHARE = 0.7
+#: Connections of event loops of the parent process: to close them would disturb the parent's loops.
+_inherited: list[Any] = []
 
 
 class RedisStore:
@@ -47,46 +59,58 @@ class RedisStore:
 
     Args:
         url: see the module.
-        timeout_s: how long one command may take, and a connection to be made.
+        timeout_s: how long one attempt of an operation may take.
 
     Raises:
         ConfigError: a URL that makes no sense.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 0.125) -> None:
-        self._url = urlsplit(url)
-        options = dict(parse_qsl(self._url.query))
-        self._wait = int(options.pop("wait", "0"))
-        self._options = options
-        self._kind = self._url.scheme.partition("+")[2]
+        self._target = redis_connections.read_url(url)
         self._timeout_s = timeout_s
-        if self._kind == "cluster" and self._wait:
-            raise ConfigError(["sessions.store: wait= is not available with redis+cluster; leave it out"])
-        if self._kind == "sentinel" and not self._url.path.strip("/"):
-            raise ConfigError(["sessions.store: no service name; write redis+sentinel://HOST:PORT/SERVICE"])
+        self._clock = StoreClock()
         self._lock = threading.Lock()
         self._link: Link | None = None
-        self._async_links: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncLink] = WeakKeyDictionary()
+        self._sentinel: Any = None
+        self._async_links: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopLink] = WeakKeyDictionary()
+        processes.watch(self)
 
     def run(self, operation: Operation[A]) -> A:
         """Perform an operation, blocking."""
         try:
-            return cast("A", self._run(operation))
+            if operation.is_bulk:
+                return cast("A", self._run(operation))
+            with within(self._timeout_s):
+                return cast("A", self._run(operation))
         except _FAILURES as error:
-            raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
+            raise _as_unknown(error) from error
 
     async def arun(self, operation: Operation[A]) -> A:
         """Perform an operation without blocking the event loop."""
         try:
             return cast("A", await self._arun(operation))
         except _FAILURES as error:
-            raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
+            raise _as_unknown(error) from error
+
+    def now_s(self) -> float:
+        """Return the server's wall clock."""
+        return self._clock.now_s()
+
+    def part(self, operation: Operation[Any]) -> Hashable:
+        """Return which server of a Cluster is concerned, as far as is known."""
+        link: Any = self._link
+        if self._target.kind != "cluster":
+            return None
+        if link is None and (loop := _running_loop()) in self._async_links and loop is not None:
+            link = self._async_links[loop].link
+        where = place(operation)
+        return link.slots.address(slot_of([("GET", where)])) if link is not None and where else None
 
     def check(self) -> list[Finding]:
         """Look at version, role, clock, eviction, memory and persistence of every primary."""
         try:
-            with self._client(redis, Retry(NoBackoff(), 0)) as client:
-                return findings(client, self._wait)
+            with redis_connections.client(self._target, self._timeout_s) as client:
+                return findings(client, self._target.wait)
         except _FAILURES as error:
             return [does_not_answer(error)]
 
@@ -94,14 +118,28 @@ class RedisStore:
         """Close the connections of blocking operations that are not in use."""
         with self._lock:
             link, self._link = self._link, None
-        if link is not None:
-            link.close()
+            sentinel, self._sentinel = self._sentinel, None
+        for each in (link, sentinel):
+            if each is not None:
+                each.close()
 
     async def aclose(self) -> None:
         """Close this event loop's connections."""
         link = self._async_links.pop(asyncio.get_running_loop(), None)
         if link is not None:
-            await link.close()
+            await link.until_end.aclose()
+
+    def before_fork(self) -> None:
+        """Make sure that no thread is about to make a link."""
+        self._lock.acquire()
+
+    def after_fork(self, *, is_child: bool) -> None:
+        """Let the child make links of its own."""
+        self._lock.release()
+        if is_child:
+            _inherited.extend(self._async_links.values())
+            self._async_links = WeakKeyDictionary()
+            self._link = self._sentinel = None
 
     def _run(self, operation: Operation[Any]) -> Any:
         link = self._link or self._connect()
@@ -110,106 +148,112 @@ class RedisStore:
         if isinstance(operation, RevokeEveryone):
             link.send([revoked_everyone(operation)])
             return link.remove(EVERY_KEY)
-        flow = steps(operation)
+        flow = self._batches(operation)
         try:
-            commands = next(flow)
+            batch = next(flow)
             while True:
-                batch = self._batch(operation, commands)
                 try:
                     replies = link.send(batch)
                 except NoScriptError:
                     replies = link.send(in_full(batch))
-                commands = flow.send(self._confirmed(operation, replies))
+                batch = flow.send(replies)
         except StopIteration as stop:
             return stop.value
 
     async def _arun(self, operation: Operation[Any]) -> Any:
-        link = self._async_links.get(asyncio.get_running_loop()) or self._aconnect()
+        held = self._async_links.get(asyncio.get_running_loop()) or await self._aconnect()
+        link = held.link
         if isinstance(operation, Purge):
             return 0
         if isinstance(operation, RevokeEveryone):
             await link.send([revoked_everyone(operation)])
             return await link.remove(EVERY_KEY)
-        flow = steps(operation)
+        flow = self._batches(operation)
         try:
-            commands = next(flow)
+            batch = next(flow)
             while True:
-                batch = self._batch(operation, commands)
                 try:
                     replies = await link.send(batch)
                 except NoScriptError:
                     replies = await link.send(in_full(batch))
-                commands = flow.send(self._confirmed(operation, replies))
+                batch = flow.send(replies)
         except StopIteration as stop:
             return stop.value
 
-    def _batch(self, operation: Operation[Any], commands: list[Command]) -> list[Command]:
-        if self._wait and is_durable(operation):
-            return [*commands, ("WAIT", self._wait, int(self._timeout_s * 1000))]
-        return commands
-
-    def _confirmed(self, operation: Operation[Any], replies: list[Any]) -> list[Any]:
-        if self._wait and is_durable(operation):
-            confirmed = replies.pop()
-            if confirmed < self._wait:
-                raise StoreUnavailableError(f"only {confirmed} of {self._wait} replicas confirmed in time")
-        return replies
+    def _batches(self, operation: Operation[Any]) -> Generator[list[Command], list[Any], Any]:
+        # The operation's own commands, and what rides along with them.
+        flow = steps(operation)
+        wait = self._target.wait if is_durable(operation) else 0
+        try:
+            commands = next(flow)
+            while True:
+                asks = self._clock.is_due
+                extra = [ask_time(commands)] if asks else []
+                extra += [("WAIT", wait, int(self._timeout_s * _WAIT_SHARE * 1000))] if wait else []
+                since_s = time.monotonic()
+                replies = yield [*commands, *extra]
+                if wait and replies[-1] < wait:
+                    raise StoreUnavailableError(f"only {replies[-1]} of {wait} replicas confirmed in time")
+                if asks:
+                    self._clock.tell(read_time(replies[len(commands)]), since_s)
+                commands = flow.send(replies[: len(commands)])
+        except StopIteration as stop:
+            return stop.value
 
     # Links are made when first used: one for all threads, and one for each event loop.
 
     def _connect(self) -> Link:
         with self._lock:
             if self._link is None:
-                client = self._client(redis, Retry(NoBackoff(), 0))
-                is_cluster = self._kind == "cluster"
-                self._link = Cluster(client) if is_cluster else Direct(client.connection_pool)
+                maker = redis_connections.maker(self._target, self._timeout_s)
+                self._sentinel = maker.sentinel
+                is_cluster = self._target.kind == "cluster"
+                self._link = Cluster(maker.make, self._target.addresses) if is_cluster else Direct(maker.make)
             return self._link
 
-    def _aconnect(self) -> AsyncLink:
-        client = self._client(redis.asyncio, AsyncRetry(NoBackoff(), 0))
-        is_cluster = self._kind == "cluster"
-        link: AsyncLink = AsyncCluster(client) if is_cluster else AsyncDirect(client.connection_pool)
-        self._async_links[asyncio.get_running_loop()] = link
-        return link
-
-    def _client(self, library: Any, retry: Any) -> Any:
-        url = self._url
-        options: dict[str, Any] = {
-            "socket_timeout": self._timeout_s,
-            "socket_connect_timeout": self._timeout_s,
-            "retry": retry,
-            "protocol": 2,
-        }
-        if not self._kind:
-            return library.Redis.from_url(_plain_url(url, self._options), **options)
-        if url.scheme.startswith("rediss"):
-            options["ssl"] = True
-        if url.password:
-            options |= {"username": unquote(url.username or "") or None, "password": unquote(url.password)}
-        if self._kind == "cluster":
-            # Looking for the slots again after a failover is part of one attempt.
-            options["retry"] = type(retry)(NoBackoff(), 1)
-            cluster = library.cluster
-            nodes = [cluster.ClusterNode(host, port) for host, port in _hosts(url, _REDIS_PORT)]
-            return library.RedisCluster(startup_nodes=nodes, **options)
-        sentinel = library.sentinel.Sentinel(
-            _hosts(url, _SENTINEL_PORT),
-            sentinel_kwargs={key: value for key, value in options.items() if key.startswith("socket_")},
-            **options,
+    async def _aconnect(self) -> _LoopLink:
+        maker = redis_connections.async_maker(self._target, self._timeout_s)
+        is_cluster = self._target.kind == "cluster"
+        link: AsyncLink = (
+            AsyncCluster(maker.make, self._target.addresses, self._timeout_s)
+            if is_cluster
+            else AsyncDirect(maker.make, self._timeout_s)
         )
-        return sentinel.master_for(url.path.strip("/"), db=int(self._options.get("db", "0")))
+        held = _LoopLink(link, _until_end(link, maker.sentinel, self._async_links))
+        self._async_links[asyncio.get_running_loop()] = held
+        await anext(held.until_end)
+        return held
 
 
-def _plain_url(url: SplitResult, options: dict[str, str]) -> str:
-    scheme = {"valkey": "redis", "valkeys": "rediss"}.get(url.scheme, url.scheme)
-    return urlunsplit((scheme, url.netloc, url.path, urlencode(options), ""))
+class _LoopLink(NamedTuple):
+    # The link of an event loop, which closes it: an asynchronous generator that has begun is ended by
+    # whoever ends the loop (`shutdown_asyncgens`).
+    link: AsyncLink
+    until_end: AsyncGenerator[None]
 
 
-def _hosts(url: SplitResult, default_port: int) -> list[tuple[str, int]]:
-    hosts = []
-    for part in url.netloc.rpartition("@")[2].split(","):
-        one = urlsplit(f"//{part}")
-        if not one.hostname:
-            raise ConfigError([f"sessions.store: {part!r} is no host; write HOST:PORT,HOST:PORT"])
-        hosts.append((one.hostname, one.port or default_port))
-    return hosts
+async def _until_end(
+    link: AsyncLink, sentinel: Any, links: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopLink]
+) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        links.pop(asyncio.get_running_loop(), None)
+        link.close()
+        if sentinel is not None:
+            for each in sentinel.sentinels:
+                await each.aclose()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _as_unknown(error: Exception) -> StoreUnavailableError:
+    detail = f"{type(error).__name__}: {error}"
+    # What stands there is not what we write; the server is all right, and would say so again.
+    is_garbage = isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE")
+    return UndecodableError(detail) if is_garbage else StoreUnavailableError(detail)

@@ -82,6 +82,27 @@ def is_durable(operation: Operation[Any]) -> bool:
     return isinstance(operation, Create | RevokeUser | RevokeEveryone)
 
 
+def place(operation: Operation[Any]) -> str:
+    """Return a key that lies where the operation's keys do; empty if they lie everywhere."""
+    if isinstance(operation, ReadFacts):
+        return _FACTS
+    if isinstance(operation, ListUser | RevokeUser):
+        return epoch_key(operation.user)
+    return record_key(operation.key) if isinstance(operation, Load | Create | Commit | End) else ""
+
+
+def ask_time(batch: list[Command]) -> Command:
+    """Return a command that asks the server for its clock; in a Cluster the one that has the batch's keys."""
+    first = batch[0]
+    return ("EVAL", "return redis.call('TIME')", 1, first[3] if first[0] == "EVALSHA" else first[1])
+
+
+def read_time(reply: Any) -> float:
+    """Return the server's wall clock."""
+    seconds, microseconds = reply
+    return int(seconds) + int(microseconds) / 1e6
+
+
 def revoked_everyone(operation: RevokeEveryone) -> Command:
     """Return the command that remembers when everyone was revoked."""
     return ("HSET", _FACTS, "everyone_s", operation.now_s)
@@ -233,8 +254,7 @@ def _field(value: bytes) -> Field:
 
 
 def _pairs(reply: Any) -> Mapping[bytes, bytes]:
-    # The cluster client has made a dict of some replies already.
-    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    return dict(zip(reply[::2], reply[1::2], strict=True))
 
 
 def _ms(time_s: float) -> int:

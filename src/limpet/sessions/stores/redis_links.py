@@ -1,21 +1,33 @@
-"""Links to Redis: they send commands in one round trip and return the replies, in order.
+"""Links to one Redis server: they send commands in one round trip and return the replies, in order.
 
-To one server commands go straight over redis-py's connections, which parse and reconnect; its
-client and pipeline objects would cost as much again as the round trip itself. To a Cluster they
-go through redis-py's cluster client, which knows the slots.
+Commands go straight over redis-py's connections, which parse and log in; its client, pool and pipeline
+objects would cost as much again as the round trip itself.
+
+A connection goes back to the idle ones only with every reply read. After any other end it is closed:
+an unread reply would be the answer to someone else's question. If it broke or took too long, the idle ones
+are closed with it, for what broke one has broken them all.
+
+An event loop uses at most `MAX_CONNECTIONS` at the same time; who wants another one waits its turn. Threads
+have one each while they need it. Connections that were idle for a minute are closed when another is
+used, or instead of being used.
 """
 
 from __future__ import annotations
 
-import os
+import asyncio
+import time
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from redis.exceptions import ResponseError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
 Command: TypeAlias = tuple[Any, ...]
+MAX_CONNECTIONS = 32
+_IDLE_S = 60.0
 _SCAN_COUNT = 1000
 
 
@@ -27,6 +39,7 @@ class Link(Protocol):
 
         Raises:
             RedisError: the first of the replies that is an error, or a broken connection.
+            OSError: there is no connection.
         """
         ...
 
@@ -50,38 +63,73 @@ class AsyncLink(Protocol):
         """Do what `Link.remove` does."""
         ...
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Do what `Link.close` does."""
         ...
 
 
-class Direct:
-    """Connections to one server, as many as are in use at the same time.
+class _Idle:
+    # Connections that are not in use; the one that was used last on top.
 
-    A connection goes back to the idle ones only with every reply read; after any other end it is
-    closed, and the idle ones with it, for what broke one has broken them all.
+    def __init__(self) -> None:
+        self._stack: deque[tuple[Any, float]] = deque()
+
+    def put(self, connection: Any) -> list[Any]:
+        # Returns those to close.
+        now_s = time.monotonic()
+        self._stack.append((connection, now_s))
+        old = []
+        with suppress(IndexError):  # another thread may take the last one meanwhile
+            while len(self._stack) > MAX_CONNECTIONS or self._stack[0][1] < now_s - _IDLE_S:
+                old.append(self._stack.popleft()[0])
+        return old
+
+    def take(self) -> tuple[Any | None, list[Any]]:
+        # Returns one to use, and those to close.
+        try:
+            connection, since_s = self._stack.pop()
+        except IndexError:
+            return None, []
+        if since_s < time.monotonic() - _IDLE_S:  # the others were not used for longer
+            return None, [connection, *self.all()]
+        return connection, []
+
+    def all(self) -> list[Any]:
+        taken, self._stack = self._stack, deque()
+        return [connection for connection, _ in taken]
+
+
+class Direct:
+    """Connections of all threads to one server.
 
     Args:
-        pool: a redis-py pool, which makes the connections and finds the primary.
+        make: returns a redis-py connection that is not connected yet.
     """
 
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-        self._idle: list[Any] = []
-        self._pid = os.getpid()
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._idle = _Idle()
 
     def send(self, batch: list[Command]) -> list[Any]:
         """Send commands together and return their replies."""
-        connection = self._take()
+        return checked(self.exchange(batch))
+
+    def exchange(self, batch: list[Command]) -> list[Any]:
+        """Send commands together and return their replies, errors among them."""
+        connection, old = self._idle.take()
+        _disconnect(old)
+        connection = connection or self._make()
         try:
+            if not connection.is_connected:
+                connection.connect()
             connection.send_packed_command(connection.pack_commands(batch), check_health=False)
             replies = [_reply(connection) for _ in batch]
         except BaseException:
             connection.disconnect()
             self.close()
             raise
-        self._idle.append(connection)
-        return _checked(replies)
+        _disconnect(self._idle.put(connection))
+        return replies
 
     def remove(self, pattern: str) -> None:
         """Remove every key that matches."""
@@ -89,47 +137,56 @@ class Direct:
         while True:
             ((cursor, keys),) = self.send([("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT)])
             if keys:
-                self.send([("UNLINK", *keys)])
+                self.send([("UNLINK", key) for key in keys])  # they are of several slots
             if cursor == b"0":
                 return
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        while self._idle:
-            self._idle.pop().disconnect()
-
-    def _take(self) -> Any:
-        if self._pid != os.getpid():  # a connection must not be carried into a forked process
-            self._idle, self._pid = [], os.getpid()
-        try:
-            return self._idle.pop()
-        except IndexError:
-            connection = self._pool.make_connection()
-        connection.connect()
-        return connection
+        _disconnect(self._idle.all())
 
 
 class AsyncDirect:
-    """`Direct` for one event loop."""
+    """`Direct` for one event loop.
 
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-        self._idle: list[Any] = []
+    Args:
+        make: returns a redis-py asyncio connection that is not connected yet.
+        timeout_s: how long commands that are sent together may take.
+    """
+
+    def __init__(self, make: Callable[[], Any], timeout_s: float) -> None:
+        self._make = make
+        self._timeout_s = timeout_s
+        self._idle = _Idle()
+        self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def send(self, batch: list[Command]) -> list[Any]:
         """Send commands together and return their replies."""
-        connection = self._idle.pop() if self._idle else self._pool.make_connection()
+        return checked(await self.exchange(batch))
+
+    async def exchange(self, batch: list[Command]) -> list[Any]:
+        """Send commands together and return their replies, errors among them."""
+        try:
+            async with asyncio.timeout(self._timeout_s), self._turns:
+                return await self._exchange(batch)
+        except Exception:
+            self.close()
+            raise
+
+    async def _exchange(self, batch: list[Command]) -> list[Any]:
+        connection, old = self._idle.take()
+        _abort(old)
+        connection = connection or self._make()
         try:
             if not connection.is_connected:
                 await connection.connect()
             await connection.send_packed_command(connection.pack_commands(batch), check_health=False)
             replies = [await _areply(connection) for _ in batch]
         except BaseException:
-            await connection.disconnect(nowait=True)
-            await self.close()
+            _abort([connection])
             raise
-        self._idle.append(connection)
-        return _checked(replies)
+        _abort(self._idle.put(connection))
+        return replies
 
     async def remove(self, pattern: str) -> None:
         """Remove every key that matches."""
@@ -137,66 +194,28 @@ class AsyncDirect:
         while True:
             ((cursor, keys),) = await self.send([("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT)])
             if keys:
-                await self.send([("UNLINK", *keys)])
+                await self.send([("UNLINK", key) for key in keys])
             if cursor == b"0":
                 return
 
-    async def close(self) -> None:
-        """Close the connections that are not in use."""
-        while self._idle:
-            await self._idle.pop().disconnect(nowait=True)
-
-
-class Cluster:
-    """A Cluster through redis-py's client; the keys of one batch are of one slot."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def send(self, batch: list[Command]) -> list[Any]:
-        """Send commands together and return their replies."""
-        if len(batch) == 1:
-            return [self._client.execute_command(*batch[0])]
-        with self._client.pipeline() as pipeline:
-            for command in batch:
-                pipeline.execute_command(*command)
-            replies: list[Any] = pipeline.execute()
-        return replies
-
-    def remove(self, pattern: str) -> None:
-        """Remove every key that matches, on every primary."""
-        for key in self._client.scan_iter(match=pattern, count=_SCAN_COUNT):
-            self._client.unlink(key)
-
     def close(self) -> None:
         """Close the connections that are not in use."""
-        self._client.close()
+        _abort(self._idle.all())
 
 
-class AsyncCluster:
-    """`Cluster` for one event loop."""
+def _disconnect(connections: list[Any]) -> None:
+    for connection in connections:
+        connection.disconnect()
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
 
-    async def send(self, batch: list[Command]) -> list[Any]:
-        """Send commands together and return their replies."""
-        if len(batch) == 1:
-            return [await self._client.execute_command(*batch[0])]
-        async with self._client.pipeline() as pipeline:
-            for command in batch:
-                pipeline.execute_command(*command)
-            replies: list[Any] = await pipeline.execute()
-        return replies
-
-    async def remove(self, pattern: str) -> None:
-        """Remove every key that matches, on every primary."""
-        async for key in self._client.scan_iter(match=pattern, count=_SCAN_COUNT):
-            await self._client.unlink(key)
-
-    async def close(self) -> None:
-        """Close the connections that are not in use."""
-        await self._client.aclose()
+def _abort(connections: list[Any]) -> None:
+    # At once and without waiting, so a cancelled request can do it; what a deaf server did not take is
+    # dropped.
+    for connection in connections:
+        writer = connection._writer  # noqa: SLF001
+        if writer is not None:
+            writer.transport.abort()
+            connection._close()  # noqa: SLF001
 
 
 def _reply(connection: Any) -> Any:
@@ -214,11 +233,13 @@ async def _areply(connection: Any) -> Any:
         return error
 
 
-def _checked(replies: list[Any]) -> list[Any]:
-    for error in _errors(replies):
-        raise error
+def checked(replies: list[Any]) -> list[Any]:
+    """Return the replies.
+
+    Raises:
+        ResponseError: the first that is one.
+    """
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            raise reply
     return replies
-
-
-def _errors(replies: Iterable[Any]) -> list[ResponseError]:
-    return [reply for reply in replies if isinstance(reply, ResponseError)]

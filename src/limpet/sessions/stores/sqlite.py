@@ -4,17 +4,22 @@ Write-ahead logging, so readers never wait for a writer. What stands at a key is
 revision; a write names the revision that was read in its WHERE clause, and the user's epoch, so
 that nothing is overwritten unseen. What must survive a power cut (a login, a logout, a
 revocation) is synced to disk before the answer; other writes survive a crash of the process.
+
+Whoever adds a session removes some that have expired, so the file does not grow. A connection is
+used only while its file is the one at the path: after the file was deleted or replaced, all processes
+go on with the same new one instead of each with its own ghost.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sqlite3
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from limpet.errors import ConfigError
@@ -35,7 +40,8 @@ from limpet.sessions.operations import (
 )
 from limpet.sessions.policy import STORE_SLACK_S
 from limpet.sessions.record import Key, Record, pack_stored, unpack_stored
-from limpet.sessions.stores import Finding
+from limpet.sessions.stores import Finding, processes
+from limpet.sessions.stores.in_time import left_s, within
 from limpet.sessions.stores.transition import transition
 
 if TYPE_CHECKING:
@@ -43,24 +49,43 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS limpet_sessions (
+_SCHEMA_VERSION = 1
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS limpet_sessions (
     session TEXT PRIMARY KEY, user TEXT NOT NULL, revision INTEGER NOT NULL, until_s REAL NOT NULL,
-    data BLOB NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS limpet_sessions_user ON limpet_sessions (user) WHERE user <> '';
-CREATE INDEX IF NOT EXISTS limpet_sessions_until ON limpet_sessions (until_s);
-CREATE TABLE IF NOT EXISTS limpet_users (
-    user TEXT PRIMARY KEY, epoch BLOB NOT NULL, until_s REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS limpet_facts (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
-"""
+    data BLOB NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS limpet_sessions_user ON limpet_sessions (user) WHERE user <> ''",
+    "CREATE INDEX IF NOT EXISTS limpet_sessions_until ON limpet_sessions (until_s)",
+    """CREATE TABLE IF NOT EXISTS limpet_users (
+    user TEXT PRIMARY KEY, epoch BLOB NOT NULL, until_s REAL NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS limpet_users_until ON limpet_users (until_s)",
+    "CREATE TABLE IF NOT EXISTS limpet_facts (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID",
+    f"PRAGMA user_version = {_SCHEMA_VERSION}",
+)
 _LOAD = """SELECT (SELECT epoch FROM limpet_users WHERE user = ?2), s.revision, s.data FROM (SELECT 1)
     LEFT JOIN limpet_sessions AS s ON s.session = ?1 AND s.until_s > ?3"""
 _WRITE = """UPDATE limpet_sessions SET revision = revision + 1, until_s = ?, data = ?
     WHERE session = ? AND revision = ? AND (user = '' OR EXISTS
     (SELECT 1 FROM limpet_users AS u WHERE u.user = limpet_sessions.user AND u.epoch = ?))"""
 _KEEP_EPOCH = "UPDATE limpet_users SET until_s = max(until_s, ?) WHERE user = ?"
+_PURGE_SESSIONS = """DELETE FROM limpet_sessions WHERE session IN
+    (SELECT session FROM limpet_sessions WHERE until_s <= ? ORDER BY until_s LIMIT ?)"""
+_PURGE_USERS = """DELETE FROM limpet_users WHERE user IN
+    (SELECT user FROM limpet_users WHERE until_s <= ? ORDER BY until_s LIMIT ?)"""
 #: Tries of a write that others keep overtaking; each failure means that another one succeeded.
 _MAX_TRIES = 100
+#: How many expired sessions are removed when one is added.
+_PURGE_COUNT = 4
+_MAX_IDLE = 32
+_BULK_S = 30.0
+_MAX_WAL_BYTES = 16 * 1024 * 1024
+_LOCKED_PAUSE_S = 0.005
+
+
+class _Open(NamedTuple):
+    # A connection, and the device and inode of its file.
+    connection: sqlite3.Connection
+    file: tuple[int, int] | None
 
 
 class SqliteStore:
@@ -81,21 +106,29 @@ class SqliteStore:
             raise ConfigError([f"sessions.store: {url!r} names no file; write sqlite:///PATH"])
         self._timeout_s = timeout_s
         self._now_s = now_s
-        self._idle: list[sqlite3.Connection] = []
-        self._pid = os.getpid()
+        self._idle: list[_Open] = []
         self._lock = threading.Lock()
+        processes.watch(self)
 
     def run(self, operation: Operation[A]) -> A:
         """Perform an operation, blocking."""
         try:
-            with self._connection() as connection:
+            time_s = _BULK_S if operation.is_bulk else self._timeout_s
+            with within(time_s), self._connection() as connection:
                 return cast("A", self._perform(connection, operation))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StoreUnavailableError(f"{self._path}: {error}") from error
 
     async def arun(self, operation: Operation[A]) -> A:
         """Perform an operation in a thread: even a reader may have to wait for the disk."""
         return await asyncio.to_thread(self.run, operation)
+
+    def now_s(self) -> float:
+        """Return our own wall clock."""
+        return self._now_s()
+
+    def part(self, operation: Operation[Any]) -> None:
+        """Return None: there is one part."""
 
     def check(self) -> list[Finding]:
         """Tell if the file cannot be used."""
@@ -111,41 +144,65 @@ class SqliteStore:
         """Close the connections that are not in use."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        for each in idle:
+            each.connection.close()
 
     async def aclose(self) -> None:
         """Close the connections that are not in use."""
         self.close()
 
+    def before_fork(self) -> None:
+        """Close what is not in use: SQLite's locks do not survive a fork."""
+        self._lock.acquire()
+        while self._idle:
+            self._idle.pop().connection.close()
+
+    def after_fork(self, *, is_child: bool) -> None:  # noqa: ARG002  # both have no connection now
+        """Let the process make connections."""
+        self._lock.release()
+
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            if self._pid != os.getpid():  # a connection must not be carried into a forked process
-                self._idle, self._pid = [], os.getpid()
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = self._connect()
+        used = self._take() or self._connect()
         try:
-            yield connection
+            yield used.connection
         except BaseException:
-            connection.close()
+            used.connection.close()
             raise
         with self._lock:
-            self._idle.append(connection)
+            is_kept = len(self._idle) < _MAX_IDLE
+            if is_kept:
+                self._idle.append(used)
+        if not is_kept:
+            used.connection.close()
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=self._timeout_s, isolation_level=None, check_same_thread=False
-        )
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(_SCHEMA)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def _take(self) -> _Open | None:
+        with self._lock:
+            used = self._idle.pop() if self._idle else None
+        if used is not None and used.file != _file(self._path):
+            used.connection.close()
+            self.close()
+            return None
+        return used
+
+    def _connect(self) -> _Open:
+        while True:
+            connection = sqlite3.connect(
+                self._path, timeout=left_s(), isolation_level=None, check_same_thread=False
+            )
+            try:
+                _prepare(connection)
+            except sqlite3.OperationalError as error:
+                connection.close()
+                # Another process is just making the file; SQLite does not wait for that by itself.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                time.sleep(min(_LOCKED_PAUSE_S, left_s()))
+            except BaseException:
+                connection.close()
+                raise
+            else:
+                return _Open(connection, _file(self._path))
 
     def _perform(self, connection: sqlite3.Connection, operation: Operation[Any]) -> Any:
         match operation:
@@ -160,6 +217,7 @@ class SqliteStore:
                 with _durable(connection):
                     return self._change(connection, operation)
             case RevokeUser(user, epoch):
+                _arm(connection)
                 with _durable(connection):
                     connection.execute("UPDATE limpet_users SET epoch = ? WHERE user = ?", (epoch, user))
             case ListUser(user):
@@ -197,6 +255,7 @@ class SqliteStore:
             if what is not None:
                 row = (key.session, key.user, operation.until_s, pack_stored(what))
                 connection.execute("INSERT OR REPLACE INTO limpet_sessions VALUES (?, ?, 0, ?, ?)", row)
+                _purge(connection, self._now_s(), _PURGE_COUNT)
         return answer
 
     def _change(self, connection: sqlite3.Connection, operation: Commit | End) -> Any:
@@ -208,7 +267,9 @@ class SqliteStore:
                 return answer
             row = (operation.until_s, pack_stored(what), key.session, revision, before.epoch)
             if isinstance(operation, Commit) and operation.edit.meta is not None:
+                _arm(connection)
                 connection.execute(_KEEP_EPOCH, (operation.edit.meta.ends_s + STORE_SLACK_S, key.user))
+            _arm(connection)
             if connection.execute(_WRITE, row).rowcount == 1:
                 return answer
         raise StoreUnavailableError(f"{self._path}: others kept writing to the same session")
@@ -225,6 +286,7 @@ class SqliteStore:
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    _arm(connection)
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -248,7 +310,30 @@ def _facts(connection: sqlite3.Connection, now_s: float) -> Facts:
     return Facts(found["born_s"], found.get("everyone_s", 0.0))
 
 
-def _purge(connection: sqlite3.Connection, now_s: float) -> int:
-    removed = connection.execute("DELETE FROM limpet_sessions WHERE until_s <= ?", (now_s,)).rowcount
-    connection.execute("DELETE FROM limpet_users WHERE until_s <= ?", (now_s,))
+def _purge(connection: sqlite3.Connection, now_s: float, limit: int = -1) -> int:
+    removed = connection.execute(_PURGE_SESSIONS, (now_s, limit)).rowcount
+    connection.execute(_PURGE_USERS, (now_s, limit))
     return removed
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")
+    if connection.execute("PRAGMA user_version").fetchone()[0] < _SCHEMA_VERSION:
+        with _transaction(connection):
+            for statement in _SCHEMA:
+                connection.execute(statement)
+
+
+def _arm(connection: sqlite3.Connection) -> None:
+    # A statement waits for other writers as long as the operation may still take.
+    connection.execute(f"PRAGMA busy_timeout = {math.ceil(left_s() * 1000)}")
+
+
+def _file(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116  # five times as fast, and it is done for every operation
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,224 @@
+"""redis-py connections that keep to a deadline, and how a store's URL makes them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import redis.asyncio.connection
+import redis.asyncio.sentinel
+import redis.connection
+import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from limpet.errors import ConfigError
+from limpet.sessions.stores import in_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Address = tuple[str, int]
+_SENTINEL_PORT, _REDIS_PORT = 26379, 6379
+_PATHS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+
+
+class Target(NamedTuple):
+    """What a URL says.
+
+    Attributes:
+        kind: "" for one server, "sentinel" or "cluster".
+        service: with "sentinel".
+        wait: how many replicas logins, logouts and revocations wait for.
+        options: for every connection.
+    """
+
+    kind: str
+    addresses: list[Address]
+    service: str
+    wait: int
+    is_tls: bool
+    options: Mapping[str, Any]
+
+
+def read_url(url: str) -> Target:
+    """Return what a store's URL says.
+
+    Raises:
+        ConfigError: it makes no sense.
+    """
+    parts = urlsplit(url)
+    scheme, _, kind = parts.scheme.partition("+")
+    query = dict(parse_qsl(parts.query))
+    path = parts.path.strip("/")
+    wait, db = _number("wait", query.pop("wait", "0")), query.pop("db", "" if kind else path)
+    options: dict[str, Any] = {name: query.pop(name) for name in _PATHS if name in query}
+    if query:
+        known = ", ".join(("db", "wait", *_PATHS))
+        raise ConfigError([f"sessions.store: there is no option {min(query)!r}; there are {known}"])
+    if kind == "sentinel" and not path:
+        raise ConfigError(["sessions.store: no service name; write redis+sentinel://HOST:PORT/SERVICE"])
+    is_tls = scheme in {"rediss", "valkeys"}
+    if options and not is_tls:
+        raise ConfigError(
+            [f"sessions.store: {min(options)} needs TLS; write rediss:// instead of {scheme}://"]
+        )
+    options |= {"db": _number("db", db or "0")}
+    if parts.password:
+        options |= {"username": unquote(parts.username or "") or None, "password": unquote(parts.password)}
+    addresses = _addresses(parts.netloc, _SENTINEL_PORT if kind == "sentinel" else _REDIS_PORT)
+    return Target(kind, addresses, path, wait, is_tls, options)
+
+
+def _number(name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError([f"sessions.store: {name}: {text!r} is no number; write {name}=1 or leave it out"])
+    return int(text)
+
+
+def _addresses(netloc: str, default_port: int) -> list[Address]:
+    found = []
+    for part in netloc.rpartition("@")[2].split(","):
+        one = urlsplit(f"//{part}")
+        if not one.hostname:
+            raise ConfigError([f"sessions.store: {part!r} is no host; write HOST:PORT,HOST:PORT"])
+        found.append((one.hostname, one.port or default_port))
+    return found
+
+
+# redis-py opens the socket; these open it in time.
+
+
+class _Timed(redis.connection.Connection):
+    def _connect(self) -> Any:
+        return in_time.connect(self.host, self.port, self.socket_timeout)
+
+
+class _TimedTls(redis.connection.SSLConnection):
+    def _connect(self) -> Any:
+        sock = in_time.connect(self.host, self.port, self.socket_timeout)
+        try:
+            sock.arm()
+            wrap: Callable[[Any], Any] = self._wrap_socket_with_ssl
+            return in_time.TimedSocket(wrap(sock._sock), self.socket_timeout)  # noqa: SLF001
+        except BaseException:
+            sock.close()
+            raise
+
+
+class _TimedSentinel(_Timed, redis.sentinel.SentinelManagedConnection):
+    pass
+
+
+class _TimedSentinelTls(_TimedTls, redis.sentinel.SentinelManagedSSLConnection):
+    pass
+
+
+class _Loop(redis.asyncio.connection.Connection):
+    # Its time is limited from outside; what is left is to look up the name.
+    _address = ""
+
+    async def _connect(self) -> None:
+        error: Exception = OSError(f"{self.host} has no address")
+        for *_, address in await in_time.alook_up(self.host, self.port):
+            self._address = address[0]
+            try:
+                await super()._connect()  # type: ignore[no-untyped-call]
+            except OSError as failed:
+                error = failed
+            else:
+                return
+        raise error
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        arguments = dict(super()._connection_arguments())
+        if "ssl" in arguments:
+            arguments["server_hostname"] = self.host
+        return arguments | {"host": self._address}
+
+
+class _LoopTls(_Loop, redis.asyncio.connection.SSLConnection):
+    pass
+
+
+class _LoopSentinel(_Loop, redis.asyncio.sentinel.SentinelManagedConnection):
+    pass
+
+
+class _LoopSentinelTls(_LoopTls, redis.asyncio.sentinel.SentinelManagedSSLConnection):
+    pass
+
+
+class Maker(NamedTuple):
+    """What makes connections.
+
+    Attributes:
+        make: returns one that is not connected yet; for a Cluster it is told host and port.
+        sentinel: whom it asks, to be closed at the end.
+    """
+
+    make: Callable[..., Any]
+    sentinel: Any = None
+
+
+def maker(target: Target, timeout_s: float) -> Maker:
+    """Return what makes blocking connections."""
+    options = _options(target, timeout_s, Retry(NoBackoff(), 0))
+    plain = _TimedTls if target.is_tls else _Timed
+    if target.kind != "sentinel":
+        return Maker(partial(plain, **options, **_server(target)))
+    managed = _TimedSentinelTls if target.is_tls else _TimedSentinel
+    pool, sentinel = _sentinel_pool(redis.sentinel, plain, target, options)
+    return Maker(partial(managed, **{**pool.connection_kwargs, "connection_pool": pool}), sentinel)
+
+
+def async_maker(target: Target, timeout_s: float) -> Maker:
+    """Return what makes connections for one event loop."""
+    options = _options(target, timeout_s, AsyncRetry(NoBackoff(), 0))
+    plain = _LoopTls if target.is_tls else _Loop
+    if target.kind != "sentinel":
+        return Maker(partial(plain, **options | {"socket_timeout": None}, **_server(target)))
+    managed = _LoopSentinelTls if target.is_tls else _LoopSentinel
+    pool, sentinel = _sentinel_pool(redis.asyncio.sentinel, plain, target, options)
+    settings = {**pool.connection_kwargs, "connection_pool": pool, "socket_timeout": None}
+    return Maker(partial(managed, **settings), sentinel)
+
+
+def client(target: Target, timeout_s: float) -> Any:
+    """Return an ordinary client of redis-py, for looking at the servers."""
+    library: Any = redis
+    options = _options(target, timeout_s, Retry(NoBackoff(), 0))
+    options |= {"ssl": True} if target.is_tls else {}
+    if target.kind == "cluster":
+        nodes = [library.cluster.ClusterNode(host, port) for host, port in target.addresses]
+        return library.RedisCluster(startup_nodes=nodes, **options)
+    if target.kind == "sentinel":
+        return library.sentinel.Sentinel(target.addresses, **options).master_for(target.service)
+    return library.Redis(**options, **_server(target))
+
+
+def _server(target: Target) -> dict[str, Any]:
+    host, port = target.addresses[0]
+    return {} if target.kind == "cluster" else {"host": host, "port": port}
+
+
+def _options(target: Target, timeout_s: float, retry: Any) -> dict[str, Any]:
+    times = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    options = {**target.options, **times, "retry": retry, "protocol": 2}
+    if target.kind == "cluster":
+        del options["db"]  # a Cluster has one
+    return options
+
+
+def _sentinel_pool(library: Any, plain: type, target: Target, options: dict[str, Any]) -> tuple[Any, Any]:
+    # One Sentinel that hangs must leave time to ask another, and then the primary.
+    share_s = options["socket_timeout"] / (len(target.addresses) + 1)
+    asking = {"socket_timeout": share_s, "socket_connect_timeout": share_s, "retry": options["retry"]}
+    asking |= {name: value for name, value in options.items() if name.startswith("ssl_")}
+    asking |= {"ssl": True} if target.is_tls else {}
+    sentinel = library.Sentinel(target.addresses, sentinel_kwargs=asking, **options)
+    for each in sentinel.sentinels:
+        each.connection_pool.connection_class = plain
+    return sentinel.master_for(target.service).connection_pool, sentinel
