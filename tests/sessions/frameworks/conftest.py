@@ -9,3 +9,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 pytest.register_assert_rewrite("overlap", "sites")
+
+
+@pytest.fixture(scope="session")
+def django_users(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Set up Django with the users 1 and 2, once in a process."""
+    import django_project
+    from django.conf import settings
+
+    if not settings.configured:
+        django_project.configure(str(tmp_path_factory.mktemp("django") / "db.sqlite3"))
+        django_project.make_users()

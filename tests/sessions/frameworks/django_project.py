@@ -5,13 +5,17 @@ It has no settings module: `configure` is called once in a process, and tests ov
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import django
 from django.conf import settings
+from django.test import override_settings
+from overlap import Gate
+from sites import AsgiSite, WsgiSite
 
 if TYPE_CHECKING:
-    from overlap import Gate
+    from collections.abc import Iterator
 
 ENGINE = "limpet.sessions.django"
 DJANGOS = "django.contrib.sessions.middleware.SessionMiddleware"
@@ -19,7 +23,7 @@ LIMPETS = "limpet.sessions.django.SessionMiddleware"
 PASSWORD = "a password of the test"
 
 #: The test's gate, for the slow routes.
-gate: Gate
+gate = Gate()
 urlpatterns: list[Any] = []
 
 
@@ -31,6 +35,33 @@ def middleware(sessions: str) -> list[str]:
         "django.contrib.auth.middleware.AuthenticationMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",
     ]
+
+
+def new_gate() -> Gate:
+    """Return the gate of a test; the views hold it."""
+    global gate  # noqa: PLW0603  # views are found by their path and take no arguments of ours
+    gate = Gate()
+    return gate
+
+
+@contextmanager
+def wsgi(**changes: Any) -> Iterator[WsgiSite]:
+    """Serve the project with threads."""
+    from django.core.handlers.wsgi import WSGIHandler
+
+    with override_settings(**changes), WsgiSite(WSGIHandler()) as site:
+        yield site
+
+
+@contextmanager
+def asgi(**changes: Any) -> Iterator[AsgiSite]:
+    """Serve the project in an event loop."""
+    from django.core.handlers.asgi import ASGIHandler
+
+    from limpet.sessions.django import sessions
+
+    with override_settings(**changes), AsgiSite(ASGIHandler(), on_close=sessions().store.aclose) as site:
+        yield site
 
 
 def configure(database: str, **changes: Any) -> None:

@@ -24,6 +24,11 @@ def log_out(request):
     return JsonResponse({})
 
 
+def log_out_and_fail(request):
+    logout(request)
+    raise ValueError
+
+
 def rotate(request):
     request.session.cycle_key()
     return JsonResponse({})
@@ -94,6 +99,7 @@ ROUTES = {
     "begin": begin,
     "login/<user>": log_in,
     "logout": log_out,
+    "logout-and-fail": log_out_and_fail,
     "rotate": rotate,
     "write": write,
     "slow-read": slow_read,
