@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limpet.sessions.errors import StoreUnavailableError
 from limpet.sessions.stores.memory import MemoryStore
 
+if TYPE_CHECKING:
+    from overlap import Gate
 
-class WatchedStore:
+
+class WatchedStore(MemoryStore):
     """Counts operations: each is one round trip.
 
     Attributes:
-        asked: the names of the operations since the last `take`.
         is_down: whether it answers nothing.
         is_async_only: whether a blocking call is a mistake.
+        gate: holds the next asynchronous call.
     """
 
     def __init__(self) -> None:
-        self._store = MemoryStore()
-        self.asked: list[str] = []
+        super().__init__()
+        self._asked: list[str] = []
         self.is_down = False
         self.is_async_only = False
+        self.gate: Gate | None = None
 
     def take(self) -> list[str]:
-        """Return what was asked, and forget it."""
-        asked, self.asked = self.asked, []
+        """Return what was asked since the last time."""
+        asked, self._asked = self._asked, []
         return asked
 
     def run(self, operation: Any) -> Any:
@@ -33,19 +37,13 @@ class WatchedStore:
         return self._answer(operation)
 
     async def arun(self, operation: Any) -> Any:
+        gate, self.gate = self.gate, None
+        if gate is not None:
+            await gate.ahold()
         return self._answer(operation)
 
     def _answer(self, operation: Any) -> Any:
-        self.asked.append(type(operation).__name__)
+        self._asked.append(type(operation).__name__)
         if self.is_down:
             raise StoreUnavailableError("the test says so")
-        return self._store.run(operation)
-
-    def check(self) -> list[Any]:
-        return self._store.check()
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    async def aclose(self) -> None:
-        """Nothing to close."""
+        return super().run(operation)
