@@ -103,13 +103,13 @@ def run_limpet() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="module")
 def limpet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
-    """Start `limpet` commands on free ports; they end with the test file."""
+    """Start `limpet` commands on free ports, perhaps with more variables; they end with the test file."""
     started: list[Running] = []
     # Keys of tickets are kept there: not in the home of whoever runs the tests.
     environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
 
-    def start(*arguments: str, folder: Path = ROOT) -> Running:
-        running = Running([*arguments, "--listen", "127.0.0.1:0"], environ, folder)
+    def start(*arguments: str, folder: Path = ROOT, **more: str) -> Running:
+        running = Running([*arguments, "--listen", "127.0.0.1:0"], {**environ, **more}, folder)
         started.append(running)
         return running
 

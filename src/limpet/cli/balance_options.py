@@ -14,13 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-def _one_worker(context: click.Context, option: click.Parameter, value: int) -> int:
-    del context
-    if value > 1:
-        raise click.BadParameter("more than one worker is not possible yet; leave it out", param=option)
-    return value
-
-
 _OPTIONS = [
     click.option(
         "--listen", metavar="HOST:PORT", help="Where clients are served.  [default: 127.0.0.1:8080]"
@@ -46,12 +39,8 @@ _OPTIONS = [
     click.option("--header", metavar="NAME", help="The header that names a session, for header."),
     click.option(
         "--workers",
-        type=click.IntRange(min=1),
-        default=1,
-        show_default=True,
-        callback=_one_worker,
-        expose_value=False,
-        help="Processes of the balancer; more than one comes with a later version.",
+        type=click.IntRange(1, 128),
+        help="Processes of the balancer that serve clients.  [default: 1]",
     ),
     click.option("--admin", metavar="HOST:PORT", help="The admin listener.  [default: 127.0.0.1:8081]"),
     click.option(

@@ -33,6 +33,7 @@ class Flags:
     duration: int | None = None
     app_cookie: str | None = None
     header: str | None = None
+    workers: int | None = None
     admin: str | None = None
     access_log: str | None = None
     access_log_format: str | None = None
@@ -47,6 +48,8 @@ def settings_from_flags(flags: Flags, data: Mapping[str, Any] | None = None) -> 
     merged: dict[str, Any] = dict(data or {})
     if flags.listen is not None:
         merged["listeners"] = [{"address": flags.listen}]
+    if flags.workers is not None:
+        merged["workers"] = flags.workers
     if flags.admin is not None:
         merged["admin"] = _over(merged.get("admin", {}), {"address": flags.admin})
     log = {"path": flags.access_log, "format": flags.access_log_format}

@@ -288,4 +288,7 @@ class Settings(_Strict):
     access_log: AccessLogSettings = Field(AccessLogSettings(), description="The access log.")
     admin: AdminSettings = Field(AdminSettings(), description="The admin listener.")
     keys: KeySettings = Field(KeySettings(), description="The keys of tickets.")
+    workers: Whole = Field(
+        1, ge=1, le=128, description="Processes that serve clients; one for each core of a busy machine."
+    )
     shutdown_timeout_s: Seconds = Field(30, description="Seconds requests have to finish after SIGTERM.")

@@ -251,6 +251,7 @@ async def status(balancer: Balancer) -> dict[str, Any]:
         )
     return {
         "limpet": __version__,
+        "workers": balancer.settings.workers,
         "uptime_s": round(time.monotonic() - balancer.started_s, 1),
         "version": balancer.snapshot.version,
         "reloads": balancer.reloads,

@@ -21,6 +21,7 @@ from limpet.control import dns, sockets
 from limpet.control.health_checker import HealthChecker
 from limpet.control.keys import LoadedKeys, load_keys
 from limpet.control.plane.local import NOTHING, LocalPlane
+from limpet.control.plane.workers import Workers
 from limpet.control.state import State
 from limpet.control.supervise import supervise
 from limpet.core.stickiness.settings import Sealing
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from limpet.core.target import Target, TargetState
     from limpet.errors import ErrorKind
 
-    OnTargetError = Callable[[TargetGroup, TargetState, ErrorKind], None]
-
 #: How long listening waits for the first round of health checks.
 _FIRST_ROUND_S = 2.0
 _TICK_S = 0.25
@@ -57,8 +56,6 @@ class Balancer:
         load: reads the settings anew; raises ConfigError.
         look_up: resolves DNS names; the system's resolver if absent.
         on_message: gets sentences for the operator.
-        plane: makes the data plane, given what to call when a target fails; one in this process
-            if absent.
 
     Attributes:
         settings: the current ones.
@@ -75,7 +72,6 @@ class Balancer:
         load: Callable[[], Settings],
         look_up: LookUp | None = None,
         on_message: Callable[[str], None] = _to_stderr,
-        plane: Callable[[OnTargetError], DataPlane] = LocalPlane,
     ) -> None:
         self._load = load
         self._on_message = on_message
@@ -95,7 +91,12 @@ class Balancer:
         self.state = State(self._publish, self._forget)
         self.checker = HealthChecker(Random(secrets.randbits(64)), self._health_changed)  # noqa: S311  # jitter
         _check_log(self.settings.access_log)
-        self.plane = plane(self._target_error)
+        workers = self.settings.workers
+        self.plane: DataPlane = (
+            LocalPlane(self._target_error)
+            if workers == 1
+            else Workers(workers, self._target_error, on_message)
+        )
 
     async def start(self) -> None:
         """Check the targets once, then listen.
@@ -142,6 +143,8 @@ class Balancer:
             self._resolved = targets
             if not is_same_log:
                 self._use_log(settings.access_log)
+            if settings.workers != self.settings.workers:
+                self._on_message("workers: another number of them needs a restart")
             self.settings, self.keys = settings, keys
             self.checker.watch(self.state.groups)
             self.reloads += 1
@@ -180,7 +183,7 @@ class Balancer:
 
     def _publish(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self.plane.use(snapshot)
+        self.plane.use(snapshot, self.state.groups)
 
     def _forget(self, state: TargetState) -> None:
         self.plane.forget(state)

@@ -6,7 +6,11 @@ cookie counts for nothing. The table is bounded; when it is full the longest uns
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Sessions remembered per target group.
 MAX_SESSIONS = 100_000
@@ -50,11 +54,12 @@ class ActiveSessions:
 
     def counts(self, mono_s: float) -> dict[str, int]:
         """Return the number of active sessions by target id."""
+        return count_targets(self.targets(mono_s))
+
+    def targets(self, mono_s: float) -> dict[bytes, str]:
+        """Return the target ids of the active sessions by their keys."""
         self._forget_unseen(mono_s)
-        counts: dict[str, int] = {}
-        for target_id, _ in self._seen.values():
-            counts[target_id] = counts.get(target_id, 0) + 1
-        return counts
+        return {key: target_id for key, (target_id, _) in self._seen.items()}
 
     def _forget_unseen(self, mono_s: float) -> None:
         oldest_s = mono_s - self.window_s
@@ -62,3 +67,8 @@ class ActiveSessions:
             if next(iter(self._seen.values()))[1] >= oldest_s:
                 break
             self._seen.popitem(last=False)
+
+
+def count_targets(targets: Mapping[bytes, str]) -> dict[str, int]:
+    """Return the number of sessions by target id, of target ids by session."""
+    return dict(Counter(targets.values()))

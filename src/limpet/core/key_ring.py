@@ -38,6 +38,7 @@ class KeyRing:
     def __init__(self, keys: Sequence[bytes]) -> None:
         if not keys or any(len(key) != KEY_BYTES for key in keys):
             raise KeyRingError(f"a key ring needs keys of {KEY_BYTES} bytes")
+        self._keys = tuple(keys)
         self._ciphers = {key_id(key): AESGCM(key) for key in keys}
         self.newest_id = key_id(keys[0])
 
@@ -57,6 +58,10 @@ class KeyRing:
     def __hash__(self) -> int:
         """Return a hash of the key ids."""
         return hash((self.newest_id, self.ids))
+
+    def __reduce__(self) -> tuple[type[KeyRing], tuple[tuple[bytes, ...]]]:
+        """Return what makes an equal ring, for the workers of one balancer."""
+        return KeyRing, (self._keys,)
 
     def __repr__(self) -> str:
         """Return the ids; never a key."""

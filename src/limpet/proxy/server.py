@@ -258,6 +258,11 @@ class Proxy:
         self.settle()
         return self.recent.find(request_id)
 
+    def write_numbers(self) -> None:
+        """Write on the board what other processes may want to know."""
+        if self.place is not None:
+            self.place.write(time.monotonic(), self.requests, self.rejected_connections)
+
     # time
 
     def _sweep(self) -> None:
@@ -276,8 +281,7 @@ class Proxy:
                 if pool.waiting and not target.takes_sticky:
                     pool.wake()
         self.settle()
-        if self.place is not None:
-            self.place.write(now_s, self.requests, self.rejected_connections)
+        self.write_numbers()
 
 
 class _Serving:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from limpet.config.schema import AccessLogSettings
+    from limpet.control.state import GroupState
     from limpet.core.address import Address
     from limpet.core.model import Listener, Snapshot
     from limpet.core.target import TargetState
@@ -48,8 +49,12 @@ class DataPlane(Protocol):
         """Make ready to serve."""
         ...
 
-    def use(self, snapshot: Snapshot) -> None:
-        """Make a snapshot the current one, soon if not at once."""
+    def use(self, snapshot: Snapshot, groups: Mapping[str, GroupState]) -> None:
+        """Make a snapshot the current one, soon if not at once.
+
+        Args:
+            groups: what its lasting objects were made of.
+        """
         ...
 
     async def open(self, bound: Address, listener: Listener, sockets: Sequence[socket.socket]) -> None:

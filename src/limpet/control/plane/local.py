@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from limpet.config.schema import AccessLogSettings
+    from limpet.control.state import GroupState
     from limpet.core.address import Address
     from limpet.core.model import Listener, TargetGroup
     from limpet.core.target import TargetState
@@ -44,8 +45,9 @@ class LocalPlane:
     async def start(self) -> None:
         """Do nothing: it is ready."""
 
-    def use(self, snapshot: Snapshot) -> None:
+    def use(self, snapshot: Snapshot, groups: Mapping[str, GroupState]) -> None:
         """Make a snapshot the current one."""
+        del groups  # the objects themselves are here
         self.proxy.use(snapshot)
 
     async def open(self, bound: Address, listener: Listener, sockets: Sequence[socket.socket]) -> None:
