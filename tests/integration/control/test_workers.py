@@ -49,6 +49,10 @@ def by_worker(ground, field="connections"):
     return [board.get(worker, field) for worker in range(2)]
 
 
+def lives(pid):
+    return Path(f"/proc/{pid}").exists()
+
+
 async def no_balancer(ground):
     """Tell the ground that its balancer has stopped already."""
     ground.balancer = None
@@ -313,7 +317,7 @@ def test_draining_waits_for_the_requests_of_all_workers(play):
         ground.servers["A"].hold.set()
         assert await stopping == 0
         assert [status for status, _, _ in await asyncio.gather(*slow)] == [200] * 6
-        assert not any(Path(f"/proc/{pid}").exists() for pid in living)
+        assert not any(map(lives, living))
         await no_balancer(ground)
 
     play(story)
