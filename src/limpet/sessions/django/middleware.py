@@ -20,12 +20,14 @@ from django.utils.cache import patch_vary_headers
 from limpet.sessions.decide import CookieAct
 from limpet.sessions.django.from_settings import sessions
 from limpet.sessions.django.store import SessionStore
-from limpet.sessions.errors import StoreUnavailableError
+from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
 from limpet.sessions.session import Client
 
 LOG = logging.getLogger("limpet.sessions")
 _SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}
 _FAILED = 500
+#: What is no crash: 503 for a store that does not answer, 409 for a session that another request changed.
+_ANSWERED = (StoreUnavailableError, SessionConflictError, UpdateError)
 
 
 class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # Django brings no types
@@ -37,13 +39,15 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
 
     def __init__(self, get_response: Any) -> None:
         super().__init__(get_response)
-        sessions()
-        _log_findings()
+        self._is_for_limpet = issubclass(self.SessionStore, SessionStore)
+        if self._is_for_limpet:
+            sessions()
+            _log_findings()
 
     async def __acall__(self, request: Any) -> Any:
         """Answer a request without blocking the event loop."""
         self.process_request(request)
-        if isinstance(request.session, SessionStore) and sessions().store.is_slow:
+        if self._is_for_limpet and sessions().store.is_slow:
             await request.session.preload()
         response = await self.get_response(request)
         session = getattr(request, "session", None)
@@ -52,17 +56,19 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
         try:
             if response.status_code < _FAILED:
                 await session.afinish(is_visit=settings.SESSION_SAVE_EVERY_REQUEST)
-        except StoreUnavailableError as error:
-            return _unavailable(error)
+        except _ANSWERED as error:
+            return _refusal(error)
         return _answered(request, session, response)
 
     def process_request(self, request: Any) -> None:
         """Open the request's session; no I/O."""
+        if not self._is_for_limpet:
+            super().process_request(request)
+            return
         request.session = self.SessionStore(sessions().cookie.find(request.COOKIES))
-        if isinstance(request.session, SessionStore):
-            user_agent = request.META.get("HTTP_USER_AGENT", "")[:200]
-            address = request.META.get("REMOTE_ADDR", "")
-            request.session.client = Client(address, user_agent, request.method in _SAFE)
+        user_agent = request.META.get("HTTP_USER_AGENT", "")[:200]
+        address = request.META.get("REMOTE_ADDR", "")
+        request.session.client = Client(address, user_agent, request.method in _SAFE)
 
     def process_response(self, request: Any, response: Any) -> Any:
         """Save the session, and tell the browser what it must know."""
@@ -72,24 +78,22 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
         try:
             if response.status_code < _FAILED:
                 session.finish(is_visit=settings.SESSION_SAVE_EVERY_REQUEST)
-        except StoreUnavailableError as error:
-            return _unavailable(error)
+        except _ANSWERED as error:
+            return _refusal(error)
         return _answered(request, session, response)
 
     def process_exception(self, request: Any, exception: Exception) -> Any:  # noqa: ARG002  # Django's signature
         """Answer for a view that met a store that does not answer, or a session that is over."""
-        if isinstance(exception, StoreUnavailableError):
-            return _unavailable(exception)
-        return _conflict() if isinstance(exception, UpdateError) else None
+        return _refusal(exception) if isinstance(exception, _ANSWERED) else None
 
 
 def _answered(request: Any, session: SessionStore, response: Any) -> Any:
     if session.failure is not None and response.status_code == _FAILED:
         # A middleware met it, and Django took it for a crash.
-        return _unavailable(session.failure)
+        return _refusal(session.failure)
     answer = session.answer
-    if answer.cookie is CookieAct.SET:
-        _set_cookie(response, session.session_key, answer.max_age_s)
+    if answer.session_id is not None:
+        _set_cookie(response, sessions().ring.sign(answer.session_id), answer.max_age_s)
         return _uncached(response)
     stale = _names_in(request) if answer.cookie is CookieAct.CLEAR else []
     if stale:
@@ -128,13 +132,11 @@ def _delete_cookies(response: Any, names: list[str]) -> None:
         )
 
 
-def _unavailable(error: StoreUnavailableError) -> Any:
-    response = HttpResponse("Try again in a moment.\n", status=503, content_type="text/plain")
-    response.headers["Retry-After"] = str(error.retry_after_s)
-    return _uncached(response)
-
-
-def _conflict() -> Any:
+def _refusal(error: Exception) -> Any:
+    if isinstance(error, StoreUnavailableError):
+        response = HttpResponse("Try again in a moment.\n", status=503, content_type="text/plain")
+        response.headers["Retry-After"] = str(error.retry_after_s)
+        return _uncached(response)
     text = "Your session changed while this was under way; load the page again.\n"
     return _uncached(HttpResponse(text, status=409, content_type="text/plain"))
 
