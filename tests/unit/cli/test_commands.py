@@ -45,10 +45,7 @@ def test_every_command_has_help(command: str) -> None:
         (["up", "--target", "http://127.0.0.1:1", "--algorithm", "best"], "'best' is not one of"),
         (["up", "--target", "http://127.0.0.1:1", "--stickiness", "glue"], "'glue' is not one of"),
         (["up", "--target", "http://127.0.0.1:1", "--duration", "-1"], "--duration"),
-        (
-            ["up", "--target", "http://127.0.0.1:1", "--workers", "2"],
-            "more than one worker is not possible yet",
-        ),
+        (["up", "--target", "http://127.0.0.1:1", "--workers", "0"], "--workers"),
         (["up", "--target", "http://127.0.0.1:1", "--listen", "here"], "'here' has no port; write HOST:PORT"),
         (["up", "--target", "https://127.0.0.1:1"], "needs TLS"),
         (
