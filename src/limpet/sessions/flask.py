@@ -195,10 +195,11 @@ class LimpetInterface(SessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> FlaskSession:
         """Return the session of a request; no I/O."""
-        if self._is_checked.acquire(blocking=False):  # once, in the process that serves
-            threading.Thread(target=_log_findings, args=(self.sessions,), daemon=True).start()
         if self._follower is not None:
             self._follower.follow(app, self.sessions)
+        if self._is_checked.acquire(blocking=False):  # once, in the process that serves
+            threading.Thread(target=_log_findings, args=(self.sessions,), daemon=True).start()
+            _tell_if_insecure(app, self.sessions.cookie)
         opened = self.sessions.open_request(
             request.cookies,
             address=request.remote_addr or "",
@@ -251,6 +252,13 @@ def _log_findings(sessions: Sessions) -> None:
     for finding in findings:
         level = logging.ERROR if finding.severity == "error" else logging.WARNING
         LOG.log(level, "session store: %s %s; %s", finding.id, finding.what, finding.fix)
+
+
+def _tell_if_insecure(app: Flask, cookie: CookieSettings) -> None:
+    is_meant = app.debug or app.testing or os.environ.get(SECURE_VARIABLE, "").strip() == "0"
+    if not cookie.secure and not is_meant:
+        fix = f"set SESSION_COOKIE_SECURE = True, or {SECURE_VARIABLE}=0 if this is http on purpose"
+        LOG.warning("the session cookie is also sent over http; %s", fix)
 
 
 # Settings.

@@ -671,6 +671,26 @@ def test_findings_are_logged_once(app: Flask, caplog: pytest.LogCaptureFixture) 
     assert caplog.text.count("S101") == 1
 
 
+@pytest.mark.parametrize(
+    ("secure", "variable", "is_told"), [("", "", True), ("1", "", False), ("", "0", False)]
+)
+def test_a_cookie_for_http_is_told(
+    store: Counting,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    secure: str,
+    variable: str,
+    is_told: bool,
+) -> None:
+    monkeypatch.setenv("LIMPET_SESSION_SECURE", variable)
+    app = make_app(store)
+    app.testing = False
+    app.config["SESSION_COOKIE_SECURE"] = bool(secure)
+    for _ in range(2):
+        app.test_client().get("/untouched")
+    assert caplog.text.count("SESSION_COOKIE_SECURE") == int(is_told)
+
+
 def findings_threads() -> list[Any]:
     import threading
 
