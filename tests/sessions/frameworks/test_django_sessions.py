@@ -226,6 +226,19 @@ def test_a_login_binds_the_user_and_lists_the_device(browser: Browser) -> None:
     assert who(other) is None
 
 
+def test_a_login_may_name_the_device(store: WatchedStore) -> None:
+    from django.contrib.auth import get_user_model, login
+
+    request = RequestFactory().get("/")
+    with override_settings(LIMPET_SESSION_STORE=store):
+        request.session = SessionStore()
+        login(request, get_user_model().objects.get(pk=1))
+        request.session.limpet.login("1", device="Ann's phone")
+        request.session.save()
+        (listed,) = sessions().list_user("1")
+        assert (listed.device, listed.reference) == ("Ann's phone", request.session.limpet.reference)
+
+
 def test_a_second_login_of_the_same_user_gets_a_new_id(browser: Browser) -> None:
     browser.get("/login/1")
     old = browser.twin()
