@@ -140,7 +140,7 @@ def check(as_json: bool, url: str | None) -> None:
 def _revoke_user(opened: Sessions, user: str) -> None:
     listed = _listed(opened, user)
     for form in _forms(user):
-        opened.revoke_user(form)
+        opened.revoke_user(form, with_old=True)
     if not listed:
         fail(f"user {user!r} has no session in this store; had there been one, it would be over now")
     click.echo(f"{user}: {counted(len(listed), 'session')} ended")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from limpet.sessions.errors import StoreUnavailableError
+from limpet.sessions.migration.source import OldOperation
 
 if TYPE_CHECKING:
-    from limpet.sessions.operations import Flow
+    from typing import Any
+
+    from limpet.sessions.operations import Flow, Operation
     from limpet.sessions.stores import Store
 
 T = TypeVar("T")
@@ -19,7 +22,7 @@ def drive(flow: Flow[T], store: Store) -> T:
         operation = next(flow)
         while True:
             try:
-                answer = store.run(operation)
+                answer = _place(operation, store).run(operation)
             except StoreUnavailableError as error:
                 operation = flow.throw(error)
             else:
@@ -35,7 +38,7 @@ async def adrive(flow: Flow[T], store: Store) -> T:
         operation = next(flow)
         while True:
             try:
-                answer = await store.arun(operation)
+                answer = await _place(operation, store).arun(operation)
             except StoreUnavailableError as error:
                 operation = flow.throw(error)
             else:
@@ -43,3 +46,7 @@ async def adrive(flow: Flow[T], store: Store) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+def _place(operation: Operation[Any], store: Store) -> Store:
+    return operation.guard if isinstance(operation, OldOperation) else store

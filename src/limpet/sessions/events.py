@@ -29,6 +29,7 @@ class Events:
         met: requests whose cookie opens nothing (any more), by reason; one dead cookie can be met
             often. A rise of LOST means that users were logged out by the store.
         commits: by outcome.
+        adoptions: sessions of other libraries that went on as limpet sessions, by source.
         unknown: loads and commits that the store did not answer.
     """
 
@@ -36,7 +37,9 @@ class Events:
         self.ends: Counter[EndReason] = Counter()
         self.met: Counter[EndReason] = Counter()
         self.commits: Counter[Outcome] = Counter()
+        self.adoptions: Counter[str] = Counter()
         self.unknown = 0
+        self._left_out: set[tuple[str, str]] = set()
 
     def ended(self, reason: EndReason, reference: str) -> None:
         """Count and log the end of a session, or of all sessions of a user."""
@@ -52,6 +55,17 @@ class Events:
     def committed(self, outcome: Outcome) -> None:
         """Count a commit."""
         self.commits[outcome] += 1
+
+    def adopted(self, source: str, reference: str) -> None:
+        """Count and log a session of another library that goes on as a limpet session."""
+        self.adoptions[source] += 1
+        LOG.info("session %s is adopted from %s", reference, source)
+
+    def left_out(self, source: str, name: str, error: Exception) -> None:
+        """Log, once for each name, a field that an adopted session goes on without."""
+        if (source, name) not in self._left_out:
+            self._left_out.add((source, name))
+            LOG.warning("sessions from %s are adopted without their field %s: %s", source, name, error)
 
     def failed(self, error: StoreUnavailableError) -> None:
         """Count a store that did not answer, and log it if it is news."""

@@ -7,12 +7,13 @@ Written once; `Sessions` drives them with a sync or an async store.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from limpet.sessions import decide
 from limpet.sessions.decide import Act, CookieAct, Verdict
 from limpet.sessions.errors import SessionConflictError, StoreUnavailableError, UndecodableError
+from limpet.sessions.migration.adopt import adopt, end_old
 from limpet.sessions.move import Move, Moved
 from limpet.sessions.operations import EPOCH_BYTES, Commit, Create, End, Flow, Load, ReadFacts, Stored, ask
 from limpet.sessions.policy import TOMBSTONE_S, store_until_s
@@ -64,21 +65,37 @@ _OVERTAKEN = Saved(CookieAct.KEEP, is_overtaken=True)
 
 
 def load(session: Session, sessions: Sessions) -> Flow[None]:
-    """Ask the store for a session whose cookie we signed, and tell the session."""
-    session_id = session.session_id
-    assert session_id is not None  # noqa: S101  # without a cookie there is nothing to load
+    """Ask for the session that the request's cookies name, ours first, and tell the session."""
     try:
-        loaded = yield from _load(session_id, sessions)
+        loaded = yield from _load_any(session, sessions)
     except StoreUnavailableError as error:
         sessions.events.failed(error)
-        loaded = _stale(session, session_id, sessions, error)
+        loaded = _stale(session, session.session_id, sessions, error)
     else:
-        _remember(session_id, loaded, sessions)
+        _remember(session.session_id, loaded, sessions)
     session.take(loaded)
 
 
-def _remember(session_id: SessionId, loaded: Loaded, sessions: Sessions) -> None:
-    if sessions.recent is None:
+def _load_any(session: Session, sessions: Sessions) -> Flow[Loaded]:
+    own = Loaded(Verdict.ABSENT)
+    if session.session_id is not None:
+        own = yield from _load(session.session_id, sessions)
+    # A visitor may have logged in meanwhile on a server that runs the old library still.
+    is_decided = own.record is not None and (own.record.meta.user or own.record.meta.old == session.old_tag)
+    if not session.shown or is_decided:
+        return own
+    adopted = yield from adopt(session, sessions, logged_in_only=own.record is not None)
+    if adopted is None:
+        return own
+    loaded = yield from _opened(adopted.session_id, adopted.stored, sessions)
+    if loaded.record is None:
+        return loaded if own.record is None else own
+    session.session_id = adopted.session_id
+    return replace(loaded, is_adopted=True)
+
+
+def _remember(session_id: SessionId | None, loaded: Loaded, sessions: Sessions) -> None:
+    if sessions.recent is None or session_id is None:
         return
     if loaded.key is not None and loaded.record is not None:
         sessions.recent.remember(session_id.key, loaded.key, loaded.record, sessions.now_s())
@@ -87,12 +104,12 @@ def _remember(session_id: SessionId, loaded: Loaded, sessions: Sessions) -> None
 
 
 def _stale(
-    session: Session, session_id: SessionId, sessions: Sessions, error: StoreUnavailableError
+    session: Session, session_id: SessionId | None, sessions: Sessions, error: StoreUnavailableError
 ) -> Loaded:
     # What a store said that makes no sense is no reason to believe an old copy instead.
     may_read = session.client.is_safe and not isinstance(error, UndecodableError)
-    now_s = sessions.now_s()
-    found = sessions.recent.find(session_id.key, now_s) if sessions.recent is not None and may_read else None
+    now_s, recent = sessions.now_s(), sessions.recent
+    found = recent.find(session_id.key, now_s) if recent and session_id and may_read else None
     if found is not None:
         key, record = found
         judgement = decide.judge(Stored(record, record.epoch), now_s, sessions.policy)
@@ -102,8 +119,11 @@ def _stale(
 
 
 def _load(session_id: SessionId, sessions: Sessions) -> Flow[Loaded]:
+    return (yield from _opened(session_id, (yield from ask(Load(session_id.key))), sessions))
+
+
+def _opened(session_id: SessionId, stored: Stored, sessions: Sessions) -> Flow[Loaded]:
     key = session_id.key
-    stored = yield from ask(Load(key))
     now_s = sessions.now_s()  # after the first answer, which may tell how late it is for the store
     judgement = decide.judge(stored, now_s, sessions.policy)
     if judgement.follow is not None:
@@ -174,6 +194,8 @@ class _Save:
 
     def run(self) -> Flow[Saved]:
         saved = _KEEP
+        if self.session.leaves_old:
+            yield from end_old(self.session.shown)
         for act in self._plan():
             saved = yield from self._steps()[act]()
         if self.session.wishes.logs_out and saved is _KEEP and self.session.session_id is not None:
@@ -191,8 +213,9 @@ class _Save:
 
     def _plan(self) -> tuple[Act, ...]:
         wishes, session_id, record = self.session.wishes, self.session.session_id, self.loaded.record
-        may_differ = record is not None and (wishes != NO_WISHES or record.meta.confirmed_s == 0)
-        is_new_meta = may_differ and self._next_meta() != self._old().meta
+        may_differ = wishes != NO_WISHES or bool(self.session.shown)
+        may_differ = may_differ or (record is not None and record.meta.confirmed_s == 0)
+        is_new_meta = record is not None and may_differ and self._next_meta() != self._old().meta
         return decide.plan_save(
             has_record=record is not None,
             logs_out=wishes.logs_out,
@@ -200,7 +223,7 @@ class _Save:
             rotates=wishes.rotates,
             has_content=len(self.session.fields) > 0 or wishes.creates,
             # An old id needs its new cookie, and a commit tells whether the session still lives.
-            has_changes=bool(self.unsaved) or is_new_meta or self.loaded.is_renewed,
+            has_changes=bool(self.unsaved) or is_new_meta or self.loaded.is_renewed or self.loaded.is_adopted,
             touch_due=record is not None and decide.is_touch_due(record, self.now_s),
             renewal_due=session_id is not None
             and not self.loaded.is_renewed
@@ -289,6 +312,8 @@ class _Save:
             return _OVERTAKEN
         if self.loaded.is_renewed:
             return self._healed(meta)
+        if self.loaded.is_adopted:
+            return self._cookie(self._old_id(), meta)
         if (meta.ends_s, meta.is_persistent) != (old_meta.ends_s, old_meta.is_persistent):
             return self._cookie(self.sessions.ring.extended(self._old_id(), meta.ends_s), meta)
         return _KEEP
@@ -347,7 +372,8 @@ class _Save:
         self, key: Key, reason: EndReason, successor: Key | None = None, until_s: float = 0.0
     ) -> Flow[Stored]:
         stone = Tombstone(reason, self.now_s, successor, until_s)
-        before = yield from ask(End(key, stone, max(self.now_s + TOMBSTONE_S, until_s)))
+        until_s = max(self.now_s + TOMBSTONE_S, until_s, self._old().meta.old_ends_s)
+        before = yield from ask(End(key, stone, until_s))
         if before.alive is not None:
             self.sessions.events.ended(reason, self.sessions.ring.reference(key))
         return before

@@ -100,5 +100,8 @@ def idle_end_s(meta: Meta, seen_s: float) -> float:
 
 
 def store_until_s(meta: Meta, seen_s: float) -> float:
-    """Return the wall clock time until which a store keeps the record."""
-    return min(idle_end_s(meta, seen_s), meta.ends_s) + STORE_SLACK_S
+    """Return the wall clock time until which a store keeps the record.
+
+    Where an old cookie leads to it, longer than it lives: else that cookie would bring it back.
+    """
+    return max(min(idle_end_s(meta, seen_s), meta.ends_s), meta.old_ends_s) + STORE_SLACK_S

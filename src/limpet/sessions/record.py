@@ -74,6 +74,9 @@ class Meta(NamedTuple):
         confirmed_s: when a client first showed this id after a renewal; 0 for not yet.
         device: what the app calls the client, or its User-Agent.
         address: the client's IP address at login.
+        old: tag of the other library's cookies that came along when this session began; empty for none.
+        old_ends_s: wall clock until which such a cookie leads here, so that a trace must stay; 0 if
+            none does.
     """
 
     incarnation: bytes
@@ -86,6 +89,8 @@ class Meta(NamedTuple):
     confirmed_s: float = 0.0
     device: str = ""
     address: str = ""
+    old: bytes = b""
+    old_ends_s: float = 0.0
 
 
 class Field(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from limpet.sessions.decide import Verdict, judge
+from limpet.sessions.migration.adopt import refuse_old
 from limpet.sessions.operations import (
     EPOCH_BYTES,
     End,
@@ -59,12 +60,14 @@ def list_user(sessions: Sessions, user: bytes) -> Flow[list[Listed]]:
     return sorted(found, key=lambda each: -each.seen_s)
 
 
-def revoke_user(sessions: Sessions, user: bytes) -> Flow[None]:
-    """End every session of a user.
+def revoke_user(sessions: Sessions, user: bytes, *, with_old: bool) -> Flow[None]:
+    """End every session of a user; `with_old` also those of another library that are not adopted yet.
 
     One step for each secret on the ring. The newest comes last: a session that is being renewed
     from an older secret to the newest meanwhile is caught on one side or the other.
     """
+    if with_old:
+        yield from refuse_old(sessions, user)
     for user_key in reversed(sessions.ring.user_keys(user)):
         yield from ask(RevokeUser(user_key, sessions.entropy(EPOCH_BYTES)))
     sessions.events.ended(EndReason.REVOKED, sessions.ring.user_keys(user)[0])
@@ -83,10 +86,11 @@ def revoke_reference(sessions: Sessions, reference: str) -> Flow[bool]:
 
 def _revoke(sessions: Sessions, user_keys: list[str], reference: str) -> Flow[bool]:
     now_s = sessions.now_s()
-    for key in (yield from _records(sessions, user_keys)):
+    for key, record in (yield from _records(sessions, user_keys)).items():
         if sessions.ring.reference(key) == reference:
             stone = Tombstone(EndReason.REVOKED, now_s)
-            before = yield from ask(End(key, stone, now_s + TOMBSTONE_S))
+            until_s = max(now_s + TOMBSTONE_S, record.meta.old_ends_s)
+            before = yield from ask(End(key, stone, until_s))
             sessions.events.ended(EndReason.REVOKED, reference)
             return before.alive is not None
     return False

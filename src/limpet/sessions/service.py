@@ -12,6 +12,8 @@ from limpet.sessions.cookie import CookieSettings
 from limpet.sessions.decide import CookieAct
 from limpet.sessions.drive import adrive, drive
 from limpet.sessions.events import Events
+from limpet.sessions.migration.adopt import GuardedSource, find_offers
+from limpet.sessions.migration.source import SourceStore
 from limpet.sessions.policy import PRESETS, OnUnknown, Policy
 from limpet.sessions.recent import Recent
 from limpet.sessions.record import EndReason
@@ -31,6 +33,8 @@ from limpet.sessions.stores.guard import Guard
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from limpet.sessions.migration.adopt import Offer
+    from limpet.sessions.migration.source import Source
     from limpet.sessions.operations import Flow
     from limpet.sessions.session_id import SessionId
     from limpet.sessions.stores import Finding, Store
@@ -49,6 +53,7 @@ class Options(TypedDict, total=False):
     policy: Policy | str | None
     cookie: CookieSettings | None
     secure: bool | None
+    old: Sequence[Source]
     encrypt: bool
     deadline_s: float
 
@@ -64,6 +69,8 @@ class Sessions:
         cookie: name and attributes.
         secure: instead of `cookie`: False for development without TLS; None reads
             `LIMPET_SESSION_SECURE` (0 or 1), which is 1 by default.
+        old: sources of other libraries' sessions (`limpet.sessions.migration`), which are adopted at
+            their first access.
         user_field: a field in which the framework keeps the id of who is logged in: setting it is a
             `login`, and deleting it ends the session but for the other fields.
         encrypt: whether fields are encrypted at rest.
@@ -85,6 +92,7 @@ class Sessions:
         cookie: CookieSettings | None = None,
         secure: bool | None = None,
         user_field: str | None = None,
+        old: Sequence[Source] = (),
         encrypt: bool = False,
         deadline_s: float = 0.25,
         now_s: Callable[[], float] | None = None,
@@ -94,6 +102,7 @@ class Sessions:
         self.policy = PRESETS[policy] if isinstance(policy, str) else policy or Policy()
         self.cookie = cookie or CookieSettings(secure=_secure() if secure is None else secure)
         self.user_field = user_field
+        self.old = _guarded(old, self.cookie, deadline_s)
         self.sealing = Sealing(self.ring.cipher_ring(), entropy, is_on=encrypt)
         self.events = Events()
         self.recent = Recent(self.policy.stale_s) if self.policy.on_unknown is OnUnknown.STALE else None
@@ -102,19 +111,26 @@ class Sessions:
         self.now_s = now_s or self.store.now_s
 
     def open(
-        self, cookie: str | None, *, address: str = "", user_agent: str = "", is_safe: bool = False
+        self,
+        cookie: str | None,
+        *,
+        offers: tuple[Offer, ...] = (),
+        address: str = "",
+        user_agent: str = "",
+        is_safe: bool = False,
     ) -> Session:
         """Return the session of a request; no I/O.
 
         Args:
             cookie: the value of the session cookie; None if there is none.
+            offers: cookies that may name sessions of other libraries.
             address: the client's IP address, for the list of devices.
             user_agent: for the same.
             is_safe: whether the method is GET, HEAD, OPTIONS or TRACE (RFC 9110 section 9.2.1).
         """
         session_id = self._read(cookie)
         client = Client(address, user_agent[:200], is_safe)
-        return Session(self, session_id, self.load, client)
+        return Session(self, session_id, self.load, client, offers)
 
     def open_request(
         self, cookies: Mapping[str, str], *, address: str = "", user_agent: str = "", is_safe: bool = False
@@ -126,7 +142,8 @@ class Sessions:
             address, user_agent, is_safe: as for `open`.
         """
         cookie = self.cookie.find(cookies)
-        return self.open(cookie, address=address, user_agent=user_agent, is_safe=is_safe)
+        offers = find_offers(self.old, cookies)
+        return self.open(cookie, offers=offers, address=address, user_agent=user_agent, is_safe=is_safe)
 
     def load(self, session: Session) -> None:
         """Load a session now, blocking; an access does so by itself."""
@@ -158,13 +175,18 @@ class Sessions:
         """Do what `list_user` does without blocking the event loop."""
         return await self.arun(list_user(self, pack(user_id)))
 
-    def revoke_user(self, user_id: Any) -> None:
-        """End every session of a user, at once and on every server."""
-        self.run(revoke_user(self, pack(user_id)))
+    def revoke_user(self, user_id: Any, *, with_old: bool | None = None) -> None:
+        """End every session of a user, at once and on every server.
 
-    async def arevoke_user(self, user_id: Any) -> None:
+        Args:
+            with_old: also those of other libraries that are not adopted yet; None if there is `old`.
+        """
+        self.run(revoke_user(self, pack(user_id), with_old=bool(self.old) if with_old is None else with_old))
+
+    async def arevoke_user(self, user_id: Any, *, with_old: bool | None = None) -> None:
         """Do what `revoke_user` does without blocking the event loop."""
-        await self.arun(revoke_user(self, pack(user_id)))
+        with_old = bool(self.old) if with_old is None else with_old
+        await self.arun(revoke_user(self, pack(user_id), with_old=with_old))
 
     def revoke_session(self, user_id: Any, reference: str) -> bool:
         """End one session of a user, named as in `list_user`; False if there is none."""
@@ -217,7 +239,9 @@ class Sessions:
             headers.append(("Set-Cookie", self.cookie.set(value, saved.max_age_s)))
         elif saved.cookie is CookieAct.CLEAR:
             headers.append(("Set-Cookie", self.cookie.clear()))
-        if saved.cookie is not CookieAct.KEEP:
+        if session.leaves_old:
+            headers += [("Set-Cookie", each.source.cookie.clear()) for each in session.shown]
+        if any(name == "Set-Cookie" for name, _ in headers):
             headers.append(("Cache-Control", "no-store"))
         return headers
 
@@ -230,6 +254,16 @@ def _ring(secret: str | bytes | Sequence[str | bytes] | None) -> SecretRing:
             raise ConfigError([f"{problem} (make one with: openssl rand -base64 32)"])
         return parse_secrets(text)
     return SecretRing([secret] if isinstance(secret, str | bytes) else secret)
+
+
+def _guarded(old: Sequence[Source], cookie: CookieSettings, deadline_s: float) -> tuple[GuardedSource, ...]:
+    names = sorted({each.cookie.full_name for each in old} & {cookie.full_name, *cookie.old_names})
+    if names:
+        problem = f"sessions.old: {names[0]!r} is the name of limpet's cookie and of the old one"
+        raise ConfigError(
+            [f"{problem}; name limpet's otherwise (Flask, Django: SESSION_COOKIE_NAME), so that the old one stays for a return to the old library"]
+        )
+    return tuple(GuardedSource(each, Guard(SourceStore(each), deadline_s=deadline_s)) for each in old)
 
 
 def _secure() -> bool:

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from limpet.sessions.codec import pack, unpack
 from limpet.sessions.decide import Verdict
 from limpet.sessions.errors import LoginNotFreshError, StoreUnavailableError
 from limpet.sessions.fields import Fields
+from limpet.sessions.migration.adopt import look_at
 from limpet.sessions.policy import OnUnknown, idle_end_s
 from limpet.sessions.record import Meta
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from limpet.sessions.migration.adopt import Offer, Shown
     from limpet.sessions.record import EndReason, Key, Record
     from limpet.sessions.service import Sessions
     from limpet.sessions.session_id import SessionId
@@ -61,6 +64,7 @@ class Loaded:
         reason: why it is absent.
         is_straggler: a login or logout has overtaken this request.
         is_renewed: the id has a successor, whose cookie the client needs.
+        is_adopted: the client has shown the cookie of another library, and needs ours.
         failure: with UNKNOWN, or with FOUND if the record is an old copy.
     """
 
@@ -70,6 +74,7 @@ class Loaded:
     reason: EndReason | None = None
     is_straggler: bool = False
     is_renewed: bool = False
+    is_adopted: bool = False
     failure: StoreUnavailableError | None = None
 
 
@@ -92,6 +97,7 @@ class Session(MutableMapping[str, Any]):
         sessions: policy, keys and clock.
         session_id: what the cookie says, if we signed it.
         load: reads the session now; called once, from the thread that accesses it.
+        offers: cookies that may name sessions of other libraries.
     """
 
     def __init__(
@@ -100,14 +106,17 @@ class Session(MutableMapping[str, Any]):
         session_id: SessionId | None,
         load: Callable[[Session], None],
         client: Client | None = None,
+        offers: tuple[Offer, ...] = (),
     ) -> None:
         self._sessions = sessions
         self.session_id = session_id
+        self.offers = offers
         self._load = load
         self.client = client or Client()
         self.wishes = Wishes()
         self.accessed = False
-        self.loaded: Loaded | None = None if session_id is not None else Loaded(Verdict.ABSENT)
+        is_known = session_id is None and not offers
+        self.loaded: Loaded | None = Loaded(Verdict.ABSENT) if is_known else None
         self._fields: Fields | None = None
 
     # The mapping.
@@ -317,12 +326,32 @@ class Session(MutableMapping[str, Any]):
                 confirmed_s=now_s,
                 device=wishes.device if wishes.device is not None else self.client.user_agent,
                 address=self.client.address,
+                old=self.old_tag,
             )
         return meta._replace(
+            old=self.old_tag or meta.old,
             idle_s=wishes.idle_s if wishes.idle_s is not None else meta.idle_s,
             ends_s=wishes.ends_s if wishes.ends_s is not None else meta.ends_s,
             is_persistent=meta.is_persistent if wishes.is_persistent is None else wishes.is_persistent,
         )
+
+    @cached_property
+    def shown(self) -> tuple[Shown, ...]:
+        """Sessions of other libraries that the request's cookies name."""
+        return look_at(self.offers)
+
+    @property
+    def old_tag(self) -> bytes:
+        """What this session keeps to know the other libraries' cookies again; empty if none came along."""
+        return self._sessions.ring.tag(
+            [f"{each.source.name} {each.identity}".encode() for each in self.shown]
+        )
+
+    @property
+    def leaves_old(self) -> bool:
+        """Whether the other libraries' sessions of this request are over too."""
+        changes_user = self.wishes.user is not None and self._stored_user() not in (b"", self.wishes.user)
+        return self.wishes.logs_out or changes_user
 
     def _used(self) -> Fields:
         self.accessed = True

@@ -84,6 +84,7 @@ class SecretRing:
         self._mac_keys = {id_: self._derive(secret, b"session id") for id_, secret in self._signers.items()}
         self._user_keys = [self._derive(secret, b"user key") for secret in encoded]
         self._successor_keys = {id_: self._derive(s, b"successor") for id_, s in self._signers.items()}
+        self._adoption_keys = [self._derive(secret, b"adoption") for secret in encoded]
         self._reference_key = self._derive(encoded[0], b"reference")
 
     @staticmethod
@@ -104,6 +105,22 @@ class SecretRing:
         """
         raw = hmac.digest(self._successor_keys[self._newest_id], old.raw, "sha256")
         return SessionId(raw, user_key, int(issued_s), _whole_s(ends_s))
+
+    def adopted_ids(self, old: bytes, *, user: bytes, issued_s: float, ends_s: float) -> list[SessionId]:
+        """Return the ids of what is derived from another library's session; the newest secret's first.
+
+        Args:
+            old: names that session.
+            user: the user's id, encoded; empty for a visitor.
+        """
+        user_keys = self.user_keys(user) if user else [""] * len(self._adoption_keys)
+        raws = [hmac.digest(key, old, "sha256") for key in self._adoption_keys]
+        pairs = zip(raws, user_keys, strict=True)
+        return [SessionId(raw, user_key, int(issued_s), _whole_s(ends_s)) for raw, user_key in pairs]
+
+    def tag(self, names: Sequence[bytes]) -> bytes:
+        """Return a keyed hash of 8 bytes by which a session knows other libraries' cookies again."""
+        return hmac.digest(self._reference_key, b"\0".join(names), "sha256")[:8] if names else b""
 
     def extended(self, session_id: SessionId, ends_s: float) -> SessionId:
         """Return an id with another absolute end."""
