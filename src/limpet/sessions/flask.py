@@ -206,7 +206,9 @@ class LimpetInterface(SessionInterface):
             user_agent=request.user_agent.string,
             is_safe=request.method in _SAFE_METHODS,
         )
-        return FlaskSession(self.sessions, opened.session_id, self.sessions.load, opened.client)
+        return FlaskSession(
+            self.sessions, opened.session_id, self.sessions.load, opened.client, opened.offers
+        )
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:  # noqa: ARG002
         """Save a session and add its headers.

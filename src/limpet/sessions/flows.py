@@ -174,6 +174,7 @@ def end_here(session: Session, sessions: Sessions) -> Flow[Saved]:
     Raises:
         StoreUnavailableError: nobody knows whether it was ended.
     """
+    yield from end_old(session.shown)
     loaded = session.loaded
     if loaded is None or loaded.record is None or loaded.key is None:
         is_overtaken = loaded is not None and loaded.is_straggler

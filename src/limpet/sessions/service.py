@@ -259,10 +259,9 @@ def _ring(secret: str | bytes | Sequence[str | bytes] | None) -> SecretRing:
 def _guarded(old: Sequence[Source], cookie: CookieSettings, deadline_s: float) -> tuple[GuardedSource, ...]:
     names = sorted({each.cookie.full_name for each in old} & {cookie.full_name, *cookie.old_names})
     if names:
-        problem = f"sessions.old: {names[0]!r} is the name of limpet's cookie and of the old one"
-        raise ConfigError(
-            [f"{problem}; name limpet's otherwise (Flask, Django: SESSION_COOKIE_NAME), so that the old one stays for a return to the old library"]
-        )
+        problem = f"sessions.old: {names[0]!r} is the name of the old cookie and of limpet's"
+        fix = "give limpet's another name (Flask, Django: SESSION_COOKIE_NAME); the old one must stay"
+        raise ConfigError([f"{problem}; {fix}"])
     return tuple(GuardedSource(each, Guard(SourceStore(each), deadline_s=deadline_s)) for each in old)
 
 

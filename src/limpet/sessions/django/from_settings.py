@@ -14,6 +14,7 @@ from django.core.signals import setting_changed
 
 from limpet.errors import ConfigError, KeyRingError
 from limpet.sessions import CookieSettings, Policy, Sessions
+from limpet.sessions.migration import Source, django_source
 from limpet.sessions.service import SECRET_VARIABLE, STORE_VARIABLE
 from limpet.sessions.stores import open_store
 
@@ -43,6 +44,7 @@ def _made() -> Sessions:
             policy=_policy(),
             cookie=_cookie(),
             user_field=SESSION_KEY,
+            old=_old(),
             encrypt=bool(getattr(settings, "LIMPET_SESSION_ENCRYPT", False)),
             deadline_s=_deadline_s(),
         )
@@ -86,6 +88,13 @@ def _cookie() -> CookieSettings:
         domain=settings.SESSION_COOKIE_DOMAIN,
         path=settings.SESSION_COOKIE_PATH,
     )
+
+
+def _old() -> list[Source]:
+    return [
+        django_source(engine, cookie)
+        for engine, cookie in getattr(settings, "LIMPET_OLD_SESSIONS", {}).items()
+    ]
 
 
 def _deadline_s() -> float:

@@ -21,6 +21,7 @@ from limpet.sessions.decide import CookieAct
 from limpet.sessions.django.from_settings import sessions
 from limpet.sessions.django.store import SessionStore
 from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
+from limpet.sessions.migration.adopt import find_offers
 from limpet.sessions.session import Client
 
 LOG = logging.getLogger("limpet.sessions")
@@ -69,6 +70,7 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
         user_agent = request.META.get("HTTP_USER_AGENT", "")[:200]
         address = request.META.get("REMOTE_ADDR", "")
         request.session.client = Client(address, user_agent, request.method in _SAFE)
+        request.session.offers = find_offers(sessions().old, request.COOKIES)
 
     def process_response(self, request: Any, response: Any) -> Any:
         """Save the session, and tell the browser what it must know."""
@@ -94,10 +96,13 @@ def _answered(request: Any, session: SessionStore, response: Any) -> Any:
     answer = session.answer
     if answer.session_id is not None:
         _set_cookie(response, sessions().ring.sign(answer.session_id), answer.max_age_s)
-        return _uncached(response)
     stale = _names_in(request) if answer.cookie is CookieAct.CLEAR else []
-    if stale:
-        _delete_cookies(response, stale)
+    _delete_cookies(response, stale)
+    left = [] if session.offers else find_offers(sessions().old, request.COOKIES)
+    for offer in left:
+        cookie = offer.source.cookie
+        response.delete_cookie(cookie.full_name, path=cookie.path, domain=cookie.domain)
+    if answer.session_id is not None or stale or left:
         return _uncached(response)
     if session.accessed or settings.SESSION_SAVE_EVERY_REQUEST:
         patch_vary_headers(response, ("Cookie",))

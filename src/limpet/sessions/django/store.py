@@ -27,6 +27,7 @@ from limpet.sessions.session import Client, Loaded, Session
 
 if TYPE_CHECKING:
     from limpet.sessions.errors import StoreUnavailableError
+    from limpet.sessions.migration.adopt import Offer
     from limpet.sessions.operations import Flow
 
 _KEEP = Saved(CookieAct.KEEP)
@@ -48,6 +49,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
     def __init__(self, session_key: str | None = None) -> None:
         self._sessions = sessions()
         self._client = Client()
+        self._offers: tuple[Offer, ...] = ()
         super().__init__(session_key)  # which opens the session through `_session_key`
         self._modified: bool | None = None
         self._is_logout = False
@@ -107,6 +109,8 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
         loaded = self._inner.loaded
         if loaded is not None and loaded.verdict is Verdict.ABSENT:
             return None
+        if loaded is not None and loaded.is_adopted and self._inner.session_id is not None:
+            return self._sessions.ring.sign(self._inner.session_id)
         return self._cookie_value
 
     def _set_session_key(self, value: str | None) -> None:
@@ -219,6 +223,16 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
     # For the middleware.
 
     @property
+    def offers(self) -> tuple[Offer, ...]:
+        """Cookies of other libraries that came along; none are left after a logout."""
+        return self._offers
+
+    @offers.setter
+    def offers(self, offers: tuple[Offer, ...]) -> None:
+        self._offers = offers
+        self._open(self._cookie_value)
+
+    @property
     def client(self) -> Client:
         """Who sends the request."""
         return self._client
@@ -301,7 +315,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
             saved = yield from flows.save(session, self._sessions)
         else:
             saved = yield from flows.end_here(session, self._sessions)
-        value = self._cookie_value
+        value, self._offers = self._cookie_value, ()
         self._open(None)
         self.accessed = self.modified = True
         self.answer = Saved(CookieAct.CLEAR)
@@ -345,10 +359,10 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
 
     def _open(self, value: str | None) -> None:
         self._cookie_value = value
-        self._inner = self._opened(value)
+        self._inner = self._opened(value, self._offers)
 
-    def _opened(self, value: str | None) -> Session:
-        session = self._sessions.open(value)
+    def _opened(self, value: str | None, offers: tuple[Offer, ...] = ()) -> Session:
+        session = self._sessions.open(value, offers=offers)
         session.client = self._client
         return session
 

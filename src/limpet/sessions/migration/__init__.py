@@ -9,13 +9,18 @@ To add a source: a file with a `Source`, and a line in `SOURCES`.
 
 from __future__ import annotations
 
-from limpet.sessions.migration.django import DjangoCache, DjangoCachedDb, DjangoDb, DjangoSignedCookies
+from limpet.sessions.migration.django import (
+    DjangoCache,
+    DjangoCachedDb,
+    DjangoDb,
+    DjangoSignedCookies,
+    django_source,
+)
 from limpet.sessions.migration.redis import FlaskSessionRedis, StarsessionsRedis
 from limpet.sessions.migration.signed import FlaskCookie, StarletteCookie
 from limpet.sessions.migration.source import OldSession, Source
 
 __all__ = [
-    "DJANGO_ENGINES",
     "SOURCES",
     "DjangoCache",
     "DjangoCachedDb",
@@ -27,6 +32,7 @@ __all__ = [
     "Source",
     "StarletteCookie",
     "StarsessionsRedis",
+    "django_source",
 ]
 
 #: Every source by its name, which counts and adopted ids carry.
@@ -42,10 +48,4 @@ SOURCES: dict[str, type[Source]] = {
         StarletteCookie,
         StarsessionsRedis,
     )
-}
-
-#: Old values of Django's `SESSION_ENGINE`, for settings that name the source so.
-DJANGO_ENGINES = {
-    f"django.contrib.sessions.backends.{source.engine}": source
-    for source in (DjangoCache, DjangoCachedDb, DjangoDb, DjangoSignedCookies)
 }

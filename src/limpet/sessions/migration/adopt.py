@@ -127,14 +127,16 @@ def _user(source: Source, old: OldSession, sessions: Sessions) -> bytes:
 
 def _adopt(adoption: _Adoption, sessions: Sessions, client: Client, now_s: float) -> Flow[Adopted]:
     (source, _, identity), old, user, tag = adoption
-    policy, ends_s = sessions.policy, now_s + sessions.policy.absolute_s
+    policy = sessions.policy
+    idle_s = policy.idle_s if old.idle_s is None else old.idle_s
+    ends_s = now_s + max(policy.absolute_s, idle_s) if old.absolute_end_s is None else old.absolute_end_s
     meta = Meta(
         incarnation=sessions.entropy(_INCARNATION_BYTES),
         user=user,
         created_s=now_s,
         auth_s=0.0,  # the old library does not say; a check for a fresh login asks again
         ends_s=ends_s,
-        idle_s=policy.idle_s,
+        idle_s=idle_s,
         is_persistent=old.is_persistent,
         confirmed_s=now_s,
         device=client.user_agent,

@@ -81,21 +81,39 @@ class DjangoSource(Source):
 
         await sync_to_async(self.end)(identity)
 
-    def _session(self, fields: object, ends_s: float, written_s: float = 0.0) -> OldSession:
+    def _session(
+        self, fields: object, now_s: float, ends_s: float | None = None, written_s: float = 0.0
+    ) -> OldSession:
+        # Without `ends_s` nobody knows when the session was written: at the latest, now.
         if not isinstance(fields, dict):
             raise UndecodableError(f"a session of Django's {self.engine} engine does not decode")
-        expiry = fields.get("_session_expiry")
-        ends_with_browser = self._settings.SESSION_EXPIRE_AT_BROWSER_CLOSE if expiry is None else expiry == 0
-        return OldSession(fields, ends_s, not ends_with_browser, written_s)
+        settings, expiry = self._settings, fields.get("_session_expiry")
+        moment = datetime.fromisoformat(expiry) if isinstance(expiry, str) else expiry
+        absolute_end_s = moment.timestamp() if isinstance(moment, datetime) else None
+        idle_s = None if absolute_end_s is not None or not expiry else float(expiry)
+        ends_with_browser = settings.SESSION_EXPIRE_AT_BROWSER_CLOSE if expiry is None else expiry == 0
+        return OldSession(
+            fields,
+            ends_s or absolute_end_s or now_s + (idle_s or settings.SESSION_COOKIE_AGE),
+            is_persistent=not ends_with_browser,
+            written_s=written_s,
+            idle_s=idle_s if absolute_end_s is None else max(absolute_end_s - now_s, 1.0),
+            absolute_end_s=absolute_end_s,
+        )
 
-    def _age_s(self, fields: Mapping[str, Any], now_s: float) -> float:
-        # How long the session lives after its last change; set_expiry overrides the setting.
-        expiry = fields.get("_session_expiry")
-        if isinstance(expiry, str):
-            expiry = datetime.fromisoformat(expiry)
-        if isinstance(expiry, datetime):
-            return expiry.timestamp() - now_s
-        return float(expiry or self._settings.SESSION_COOKIE_AGE)
+
+def django_source(engine: str, cookie: str) -> Source:
+    """Return the source for a Django engine, or for one that derives from Django's.
+
+    Args:
+        engine: the old `SESSION_ENGINE`.
+        cookie: the old `SESSION_COOKIE_NAME`.
+    """
+    store_class = import_module(engine).SessionStore
+    for source in (DjangoCachedDb, DjangoDb, DjangoCache, DjangoSignedCookies):
+        if issubclass(store_class, import_module(_ENGINES + source.engine).SessionStore):
+            return source(engine=engine, cookie=cookie)
+    raise ConfigError([f"sessions.old: {engine!r} is none of Django's engines, nor does it derive from one"])
 
 
 class DjangoCache(DjangoSource):
@@ -112,7 +130,7 @@ class DjangoCache(DjangoSource):
     def read(self, identity: str, now_s: float) -> OldSession | None:
         """Return what the cache has."""
         fields = self._cached(identity)
-        return None if fields is None else self._session(fields, now_s + self._age_s(fields, now_s))
+        return None if fields is None else self._session(fields, now_s)
 
     def end(self, identity: str) -> None:
         """Remove the session from the cache."""
@@ -139,7 +157,7 @@ class DjangoDb(DjangoSource):
         if found is None or found[1].timestamp() <= now_s:
             return None
         fields = self._decoded(found[0])
-        return None if fields is None else self._session(fields, found[1].timestamp())
+        return None if fields is None else self._session(fields, now_s, found[1].timestamp())
 
     def end(self, identity: str) -> None:
         """Remove the row."""
@@ -188,13 +206,13 @@ class DjangoSignedCookies(DjangoSource):
         """Return the cookie if Django would take it."""
         return value if self._loaded(value) is not None else None
 
-    def read(self, identity: str, now_s: float) -> OldSession | None:  # noqa: ARG002  # the cookie says when
+    def read(self, identity: str, now_s: float) -> OldSession | None:
         """Return what the cookie says."""
         from django.core import signing  # noqa: PLC0415
 
         fields = self._loaded(identity)
         written_s = float(signing.b62_decode(identity.rsplit(":", 2)[1]))
-        return self._session(fields, written_s + self._settings.SESSION_COOKIE_AGE, written_s)
+        return self._session(fields, now_s, written_s + self._settings.SESSION_COOKIE_AGE, written_s)
 
     def end(self, identity: str) -> None:
         """Nothing is stored; the response clears the cookie."""

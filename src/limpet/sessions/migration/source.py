@@ -32,6 +32,7 @@ class OldSession(NamedTuple):
     Attributes:
         fields: with the values that limpet can store, and those that it cannot.
         ends_s: wall clock; the old library takes no such cookie afterwards, if nobody comes back.
+        idle_s, absolute_end_s: lifetimes that this session has for itself; None for those of the policy.
         is_persistent: whether the cookie outlives the browser.
         written_s: wall clock of when the old library wrote it; 0 if that is not known.
     """
@@ -40,6 +41,8 @@ class OldSession(NamedTuple):
     ends_s: float
     is_persistent: bool = True
     written_s: float = 0.0
+    idle_s: float | None = None
+    absolute_end_s: float | None = None
 
 
 class Source(ABC):
