@@ -1,5 +1,6 @@
-"""The same small app over every other library, each with its real session code: /login/<user>, /logout, /state.
+"""The same small app over every other library, with its real session code.
 
+Routes: /login/<user>, /logout, /state; for Flask also /cart/<item>.
 /state says who is logged in, and the field `cart`, which /login fills.
 """
 

