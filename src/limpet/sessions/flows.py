@@ -286,7 +286,7 @@ class _Save:
         contents: Callable[[Mapping[str, Field]], Mapping[str, Field]] | None,
     ) -> Move:
         assert stone.successor is not None  # noqa: S101  # where it moves
-        until_s = max(self.now_s + TOMBSTONE_S, until_s)
+        until_s = max(self.now_s + TOMBSTONE_S, until_s, self._old().meta.old_ends_s)
         return Move(self.sessions, self._old_key(), stone.successor, stone, until_s, contents)
 
     def _is_revoked(self, key: Key) -> Flow[bool]:

@@ -38,9 +38,9 @@ class LimpetSite:
         cookies = SimpleCookie("; ".join(value for name, value in headers if name == "cookie"))
         session = self.sessions.open_request({name: morsel.value for name, morsel in cookies.items()})
         try:
-            said, sent = (
-                asyncio.run(self._arun(session, target)) if self.is_async else self._run(session, target)
-            )
+            if self.is_async:
+                return asyncio.run(self._arun(session, target))
+            return self._run(session, target)
         except StoreUnavailableError:
             return Answer(503, [], b"")
 

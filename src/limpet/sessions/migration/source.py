@@ -8,6 +8,7 @@ of a session that was logged out.
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
@@ -16,7 +17,7 @@ from limpet.sessions.cookie import CookieSettings
 from limpet.sessions.operations import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
     from limpet.sessions.stores import Finding
     from limpet.sessions.stores.guard import Guard
@@ -141,6 +142,14 @@ class SourceStore:
         if isinstance(asked, ReadOld):
             return cast("A", await self._source.aread(asked.identity, asked.now_s))
         return cast("A", await self._source.aend(asked.identity))
+
+    def part(self, operation: Operation[Any]) -> Hashable:  # noqa: ARG002  # every store is asked so
+        """Return None: to limpet, an old store is one server."""
+        return None
+
+    def now_s(self) -> float:
+        """Return this server's wall clock; that of the old store is not asked."""
+        return time.time()
 
     def check(self) -> list[Finding]:
         """Nothing is known of an old store."""
