@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 TIMEOUT_S = 30.0
 RETRY_S = 0.1
@@ -93,9 +93,20 @@ class Browser:
         """The jar, by name."""
         return {cookie.name: cookie.value or "" for cookie in self._jar}
 
+    def restore(self, cookies: Mapping[str, str]) -> None:
+        """Put cookies into the jar that were in it before."""
+        head = Message()
+        for name, value in cookies.items():
+            head.add_header("Set-Cookie", f"{name}={value}; Path=/")
+        self._jar.extract_cookies(_Response(head), Request(self.url))  # type: ignore[arg-type]
+
     async def log_in(self) -> bool:
         """Log in; whether the shop said so."""
         return await self._send("POST", "/login", f"name={self.name}") == 303 and await self.visit()
+
+    async def log_out(self) -> bool:
+        """Log out; whether the shop said so."""
+        return await self._send("POST", "/logout", "") == 303
 
     async def visit(self) -> bool:
         """Open the front page; whether it greets this user."""
