@@ -6,6 +6,7 @@ from hashlib import blake2b
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from limpet.config import certificates
 from limpet.core.address import parse_address
 from limpet.core.balancing.policy import PolicySettings
 from limpet.core.cookies import CookieAttributes
@@ -14,9 +15,11 @@ from limpet.core.stickiness.contract import AfterRecovery, OnUnavailable
 from limpet.core.stickiness.settings import StickinessSettings
 from limpet.core.target import Target
 from limpet.core.target_health import HealthThresholds
+from limpet.core.tls import HttpsRedirect
 
 if TYPE_CHECKING:
     from limpet.config import schema
+    from limpet.core.tls import TargetTls
 
 _DEFAULT_DURATION_S = 86400
 
@@ -41,13 +44,42 @@ def target_id(address: str) -> str:
 
 
 def listener(settings: schema.Settings, number: int) -> Listener:
-    """Return a listener by its place in the configuration."""
+    """Return a listener by its place in the configuration.
+
+    Raises:
+        ConfigError: a certificate or a key cannot be used.
+    """
     item = settings.listeners[number]
+    path = f"listeners.{number}.tls"
     return Listener(
         address=parse_address(item.address),
         group=item.target_group or next(iter(settings.target_groups)),
         is_proxy_protocol=item.proxy_protocol,
+        tls=certificates.listener_tls(path, item.tls) if item.tls is not None else None,
+        redirect=_redirect(settings, item) if item.redirect_to_https else None,
     )
+
+
+def _redirect(settings: schema.Settings, item: schema.ListenerSettings) -> HttpsRedirect:
+    port = item.https_port or https_port(settings) or 443
+    return HttpsRedirect(port=port, acme_webroot=str(item.acme_webroot or ""))
+
+
+def https_port(settings: schema.Settings) -> int | None:
+    """Return the port of the first TLS listener, if it has a known one."""
+    for item in settings.listeners:
+        if item.tls is not None:
+            return parse_address(item.address).port or None
+    return None
+
+
+def target_tls(name: str, settings: schema.TargetGroupSettings) -> TargetTls:
+    """Return how a group's targets are spoken to.
+
+    Raises:
+        ConfigError: a certificate or a key cannot be used.
+    """
+    return certificates.target_tls(f"target_groups.{name}.tls", settings.tls)
 
 
 def stickiness(name: str, settings: schema.StickinessSettings) -> StickinessSettings:

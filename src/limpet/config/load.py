@@ -19,10 +19,11 @@ from limpet.config.schema import (
     NAME_PATTERN,
     NAME_WORDS,
     AdminSettings,
+    ListenerSettings,
     Settings,
     TargetGroupSettings,
 )
-from limpet.config.validate import admin_problems, group_problems, problems
+from limpet.config.validate import admin_problems, group_problems, listener_problems, problems
 from limpet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,6 +84,10 @@ def _problems_of_parts(data: dict[str, Any], details: list[ErrorDetails]) -> lis
     found: list[str] = []
     if "admin" in data and ("admin",) not in wrong:
         found += admin_problems(AdminSettings.model_validate(data["admin"]))
+    listeners = data.get("listeners")
+    for index, listener in enumerate(listeners if isinstance(listeners, list) else ()):
+        if ("listeners", index) not in wrong and ("listeners",) not in wrong:
+            found += listener_problems(index, ListenerSettings.model_validate(listener))
     groups = data.get("target_groups")
     for name, group in groups.items() if isinstance(groups, dict) else ():
         if ("target_groups", name) not in wrong:

@@ -50,13 +50,60 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 FIELD_NAME_PATTERN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$"
 FIELD_NAME_WORDS = "1 to 100 letters, digits, '-', '_' or '.', without spaces"
 CookieName = Annotated[str, Field(pattern=FIELD_NAME_PATTERN)]
+HOST_NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
+
+
+class CertificateSettings(_Strict):
+    """A certificate and its key."""
+
+    certificate: Path = Field(description="PEM file: the certificate, then those that vouch for it.")
+    key: Path = Field(description="PEM file with its key, not encrypted.")
+
+
+class ListenerTlsSettings(_Strict):
+    """TLS towards clients."""
+
+    certificates: tuple[CertificateSettings, ...] = Field(
+        min_length=1,
+        description="Chosen by the name the client asks for; the first is for all other clients.",
+    )
+    min_version: Literal["1.2", "1.3"] = Field("1.2", description="The oldest version that is spoken.")
+    strict_sni: Flag = Field(
+        False, description="Refuse clients that name no host, or one that no certificate is for."
+    )
+    client_auth: Literal["off", "optional", "required"] = Field(
+        "off", description="Whether clients have to show a certificate (mutual TLS)."
+    )
+    client_ca: Path | None = Field(None, description="PEM file: who vouches for clients' certificates.")
+    hsts_s: Whole = Field(
+        0, ge=0, le=63_072_000, description="`max-age` of `Strict-Transport-Security`; 0 for none."
+    )
+
+
+class TargetTlsSettings(_Strict):
+    """TLS towards targets whose address says `https://`."""
+
+    verify: Flag = Field(True, description="Whether a target has to show a valid certificate.")
+    ca: Path | None = Field(
+        None, description="PEM file: who vouches for targets' certificates; whom the system trusts if absent."
+    )
+    server_name: str | None = Field(
+        None,
+        pattern=HOST_NAME_PATTERN,
+        description="Name their certificates must be for; the host of each address if absent.",
+    )
+    certificate: Path | None = Field(None, description="PEM file that is shown to targets that ask for one.")
+    key: Path | None = Field(None, description="PEM file with its key.")
 
 
 class TargetSettings(_Strict):
     """One target: a string with its address, or a table."""
 
     address: Annotated[str, AfterValidator(_target_address)] = Field(
-        description="Where the target is reached: `http://HOST:PORT`, `[IPV6]:PORT` or `unix:/path`."
+        description=(
+            "Where the target is reached: `http://HOST:PORT`, `https://HOST:PORT`, `[IPV6]:PORT` or "
+            "`unix:/path`."
+        )
     )
     name: Name | None = Field(
         None, description="Stable name in tickets, logs and commands; made from the address if absent."
@@ -199,6 +246,9 @@ class TargetGroupSettings(_Strict):
     stickiness: StickinessSettings = Field(StickinessSettings(), description="How sessions are pinned.")
     health_check: HealthCheckSettings = Field(HealthCheckSettings(), description="How targets are checked.")
     limits: LimitSettings = Field(LimitSettings(), description="Limits and timeouts towards targets.")
+    tls: TargetTlsSettings = Field(
+        TargetTlsSettings(), description="TLS towards targets whose address says `https://`."
+    )
     deregistration_delay_s: Number = Field(
         300, ge=0, le=3600, description="Seconds a removed target has to finish what is in flight."
     )
@@ -219,6 +269,18 @@ class ListenerSettings(_Strict):
     )
     target_group: Name | None = Field(None, description="Who gets the requests; the only group if absent.")
     proxy_protocol: Flag = Field(False, description="Each connection begins with a PROXY protocol header.")
+    tls: ListenerTlsSettings | None = Field(None, description="TLS; plain HTTP if absent.")
+    redirect_to_https: Flag = Field(False, description="Send clients to the same URL with https (308).")
+    https_port: Whole | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port in that URL; the first TLS listener's if absent.",
+    )
+    acme_webroot: Path | None = Field(
+        None,
+        description="With `redirect_to_https`: folder whose `.well-known/acme-challenge` is served.",
+    )
 
 
 class ClientSettings(_Strict):

@@ -6,17 +6,30 @@ import ipaddress
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from limpet.config import certificates
+from limpet.config import compile as compiled
 from limpet.core.address import parse_address
+from limpet.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from limpet.config.schema import AdminSettings, Settings, StickinessSettings, TargetGroupSettings
+    from limpet.config.schema import (
+        AdminSettings,
+        ListenerSettings,
+        Settings,
+        StickinessSettings,
+        TargetGroupSettings,
+        TargetSettings,
+    )
 
 
 def problems(settings: Settings) -> list[str]:
     """Return every mistake, each as `path: what is wrong; what to do`."""
-    found = [*_listeners(settings), *admin_problems(settings.admin), *_files(settings), *_cookies(settings)]
+    found = [*_listeners(settings)]
+    for index, listener in enumerate(settings.listeners):
+        found += listener_problems(index, listener)
+    found += [*admin_problems(settings.admin), *_files(settings), *_cookies(settings)]
     for name, group in settings.target_groups.items():
         found += group_problems(name, group)
     return found
@@ -29,6 +42,7 @@ def group_problems(name: str, group: TargetGroupSettings) -> list[str]:
         *_targets(f"{path}.targets", group),
         *_stickiness(f"{path}.stickiness", group.stickiness),
         *_health_check(f"{path}.health_check", group),
+        *_target_tls(name, group),
     ]
 
 
@@ -54,7 +68,7 @@ def _listeners(settings: Settings) -> Iterator[str]:
     groups = ", ".join(names)
     for index, listener in enumerate(settings.listeners):
         path = f"listeners.{index}"
-        if listener.target_group is None and len(names) > 1:
+        if listener.target_group is None and len(names) > 1 and not listener.redirect_to_https:
             yield f"{path}.target_group: is missing with {len(names)} groups; choose one of {groups}"
         elif listener.target_group is not None and listener.target_group not in names:
             yield f"{path}.target_group: {listener.target_group!r} is no group; choose one of {groups}"
@@ -66,6 +80,7 @@ def _listeners(settings: Settings) -> Iterator[str]:
             and not listener.address.startswith("unix:")
         ):
             yield f"{path}.proxy_protocol: is believed of trusted_proxies only; add the network that sends it"
+        yield from _https(path, listener, settings)
     parsed = [parse_address(listener.address) for listener in settings.listeners]
     # Port 0 is another port each time, but two listeners must differ in something.
     places = Counter(
@@ -75,6 +90,42 @@ def _listeners(settings: Settings) -> Iterator[str]:
     for (address, _), count in places.items():
         if count > 1:
             yield f"listeners: {str(address)!r} stands {count} times; remove all but one"
+
+
+def listener_problems(index: int, listener: ListenerSettings) -> list[str]:
+    """Return every mistake in one listener's TLS."""
+    if listener.tls is None:
+        return []
+    try:
+        certificates.listener_tls(f"listeners.{index}.tls", listener.tls)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+def _https(path: str, listener: ListenerSettings, settings: Settings) -> Iterator[str]:
+    if listener.redirect_to_https and listener.tls is not None:
+        yield f"{path}.redirect_to_https: this listener speaks TLS already; remove one of the two"
+    elif listener.redirect_to_https and listener.https_port is None and not compiled.https_port(settings):
+        yield f"{path}.https_port: there is no TLS listener with a port; write the port that clients know"
+    for name in ("https_port", "acme_webroot"):
+        if getattr(listener, name) is not None and not listener.redirect_to_https:
+            yield f"{path}.{name}: means nothing without redirect_to_https = true; add it"
+    if listener.acme_webroot is not None and not listener.acme_webroot.is_dir():
+        yield f"{path}.acme_webroot: {str(listener.acme_webroot)!r} is no folder; make it"
+
+
+def _target_tls(name: str, group: TargetGroupSettings) -> Iterator[str]:
+    try:
+        compiled.target_tls(name, group)
+    except ConfigError as error:
+        yield from error.problems
+    if group.tls != type(group.tls)() and not any(map(_is_https, group.targets)):
+        yield f"target_groups.{name}.tls: no target has an https:// address; write https:// before them"
+
+
+def _is_https(target: TargetSettings) -> bool:
+    return parse_address(target.address, default_port=80).is_tls
 
 
 def admin_problems(admin: AdminSettings) -> Iterator[str]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from limpet.core.address import Address
     from limpet.core.model import Forwarding, Listener, Snapshot, TargetGroup
     from limpet.core.target import Target, TargetState
+    from limpet.core.tls import TargetTls
     from limpet.errors import ErrorKind
 
 #: How long listening waits for the first round of health checks.
@@ -109,9 +110,8 @@ class Balancer:
             targets = await self._targets(self.settings)
             await self.plane.start()
             self._use_log(self.settings.access_log)
-            self.state.apply(
-                self.settings, self._sealing(self.keys), targets, listeners, _forwarding(self.settings)
-            )
+            forwarding, tls = _forwarding(self.settings), _target_tls(self.settings)
+            self.state.apply(self.settings, self._sealing(self.keys), targets, listeners, forwarding, tls)
             self._resolved = targets
             self.checker.watch(self.state.groups)
             await self.checker.first_round(_FIRST_ROUND_S)
@@ -131,6 +131,7 @@ class Balancer:
             keys = load_keys(settings.keys, self.keys)
             forwarding = _forwarding(settings)
             listeners = _listeners(settings)
+            tls = _target_tls(settings)
             targets = await self._targets(settings)
             is_same_log = settings.access_log == self.settings.access_log
             if not is_same_log:
@@ -139,7 +140,7 @@ class Balancer:
             changed = _changed(self.bound, listeners)
             await self._open([x for x in listeners if x not in self.bound and x not in changed.values()])
             self._relisten(changed, listeners)
-            self.state.apply(settings, self._sealing(keys), targets, listeners, forwarding)
+            self.state.apply(settings, self._sealing(keys), targets, listeners, forwarding, tls)
             self._resolved = targets
             if not is_same_log:
                 self._use_log(settings.access_log)
@@ -286,6 +287,10 @@ def _changed(bound: Collection[Listener], wanted: tuple[Listener, ...]) -> dict[
 
 def _listeners(settings: Settings) -> tuple[Listener, ...]:
     return tuple(compiled.listener(settings, number) for number in range(len(settings.listeners)))
+
+
+def _target_tls(settings: Settings) -> dict[str, TargetTls]:
+    return {name: compiled.target_tls(name, group) for name, group in settings.target_groups.items()}
 
 
 def _forwarding(settings: Settings) -> Forwarding:

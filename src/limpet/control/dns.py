@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from limpet.config.compile import target_id
-from limpet.core.address import Address
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -63,7 +62,8 @@ def _targets_of_name(target: Target, addresses: list[str]) -> list[Target]:
         replace(
             target,
             id=f"{target.id}-{target_id(address).removeprefix('t-')}",
-            address=Address(host=address, port=target.address.port),
+            address=replace(target.address, host=address),
+            host_name=target.address.host or "",
         )
         for address in addresses
     ]

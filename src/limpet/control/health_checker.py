@@ -16,6 +16,8 @@ from limpet.core.target import Health
 from limpet.core.target_health import observe_check, observe_failed_request, recover_unchecked
 from limpet.errors import ProtocolError
 from limpet.proxy.http1.response import parse_response
+from limpet.proxy.tls.connected import server_name, why_not_connected
+from limpet.proxy.tls.contexts import client_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from limpet.config.schema import HealthCheckSettings
     from limpet.control.state import GroupState
     from limpet.core.address import Address
-    from limpet.core.target import TargetState
+    from limpet.core.target import Target, TargetState
+    from limpet.core.tls import TargetTls
     from limpet.errors import ErrorKind
 
 _MAX_HEAD_BYTES = 65536
@@ -103,24 +106,27 @@ class HealthChecker:
     async def _check_once(self, group: GroupState, state: TargetState, settings: HealthCheckSettings) -> None:
         if state.health in {Health.MAINTENANCE, Health.DRAINING}:
             return
-        is_success, detail = await check(state.target.address, settings)
+        is_success, detail = await check(state.target, settings, group.tls)
         if observe_check(state, compiled.thresholds(settings), is_success=is_success, detail=detail):
             self._on_change(group.name, state)
 
 
-async def check(address: Address, settings: HealthCheckSettings) -> tuple[bool, str]:
+async def check(target: Target, settings: HealthCheckSettings, tls: TargetTls) -> tuple[bool, str]:
     """Check a target once.
+
+    Args:
+        tls: how TLS is spoken, if the target's address asks for it.
 
     Returns:
         Whether it is healthy, and what was seen.
     """
     try:
         async with asyncio.timeout(settings.timeout_s):
-            status = await _ask(address, settings)
+            status = await _ask(target, settings, tls)
     except TimeoutError:
         return False, f"no answer within {settings.timeout_s:g} s"
     except OSError as error:
-        return False, f"cannot connect: {error.strerror or error}"
+        return False, why_not_connected(error)
     except ProtocolError as error:
         return False, error.detail
     return matches(status, settings.matcher), f"status {status}"
@@ -135,9 +141,15 @@ def matches(status: int, matcher: str) -> bool:
     return False
 
 
-async def _ask(address: Address, settings: HealthCheckSettings) -> int:
+async def _ask(target: Target, settings: HealthCheckSettings, tls: TargetTls) -> int:
+    address = target.address
     if address.path is not None:
         reader, writer = await asyncio.open_unix_connection(address.path)
+    elif address.is_tls:
+        context, name = client_context(tls), server_name(target, tls)
+        reader, writer = await asyncio.open_connection(
+            address.host, address.port, ssl=context, server_hostname=name
+        )
     else:
         reader, writer = await asyncio.open_connection(address.host, address.port)
     try:

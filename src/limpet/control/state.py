@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from limpet.core.stickiness.contract import Stickiness
     from limpet.core.stickiness.settings import Sealing, StickinessSettings
     from limpet.core.target import Target
+    from limpet.core.tls import TargetTls
 
 
 @dataclass(slots=True)
@@ -64,6 +65,7 @@ class GroupState:
     sealing: Sealing
     sessions: ActiveSessions
     drains: dict[str, Drain]
+    tls: TargetTls
     first_batch: set[str]  # registered when nobody was serving: they do not start slowly
 
 
@@ -99,19 +101,21 @@ class State:
         targets: Mapping[str, list[Target]],
         listeners: tuple[Listener, ...],
         forwarding: Forwarding,
+        tls: Mapping[str, TargetTls],
     ) -> None:
         """Make a configuration the current one.
 
         Args:
             targets: by group; their addresses are IP addresses or Unix sockets.
             forwarding: with its files read.
+            tls: by group, with its files read.
         """
         for name in set(self.groups) - set(settings.target_groups):
             group = self.groups.pop(name)
             for state in group.targets.values():
                 self._leave(group, state)
         for name, group_settings in settings.target_groups.items():
-            group = self._group(name, group_settings, sealing)
+            group = self._group(name, group_settings, sealing, tls[name])
             self._register(group, targets[name])
         self._listeners = listeners
         self._client_limits = compiled.client_limits(settings.clients)
@@ -209,7 +213,9 @@ class State:
         )
         self._on_snapshot(snapshot)
 
-    def _group(self, name: str, settings: TargetGroupSettings, sealing: Sealing) -> GroupState:
+    def _group(
+        self, name: str, settings: TargetGroupSettings, sealing: Sealing, tls: TargetTls
+    ) -> GroupState:
         # What did not change goes on with its books: a reload must not reset the balance (lb.md P14).
         policy_settings = compiled.policy(settings)
         sticky_settings = compiled.stickiness(name, settings.stickiness)
@@ -227,6 +233,7 @@ class State:
                 sealing=sealing,
                 sessions=ActiveSessions(window_s),
                 drains={},
+                tls=tls,
                 first_batch=set(),
             )
             return group
@@ -246,6 +253,7 @@ class State:
             for drain in group.drains.values():
                 drain.health = unchecked
         group.settings = settings
+        group.tls = tls
         return group
 
     def _register(self, group: GroupState, targets: list[Target]) -> None:
@@ -326,4 +334,5 @@ def _freeze(group: GroupState) -> TargetGroup:
         sessions=group.sessions,
         limits=compiled.limits(group.settings.limits),
         is_failing_open=verdict.is_failing_open,
+        tls=group.tls,
     )

@@ -19,11 +19,13 @@ class Address:
             text it is in its one canonical form: IPv6 compressed, names in lower case.
         port: 0 to 65535; 0 lets the system choose (listeners only). None for a Unix socket.
         path: file path of a Unix socket; None for TCP.
+        is_tls: whether TLS is spoken there; of targets only.
     """
 
     host: str | None = None
     port: int | None = None
     path: str | None = None
+    is_tls: bool = False
 
     @property
     def is_unix(self) -> bool:
@@ -38,21 +40,22 @@ class Address:
     @property
     def host_header(self) -> str:
         """What a Host header for this address says."""
-        return "localhost" if self.path is not None else str(self)
+        return "localhost" if self.path is not None else str(self).removeprefix("https://")
 
     def __str__(self) -> str:
-        """Return `host:port`, `[v6]:port` or `unix:/path`."""
+        """Return `host:port`, `[v6]:port` or `unix:/path`; `https://host:port` with TLS."""
         if self.path is not None:
             return f"unix:{self.path}"
         host = f"[{self.host}]" if ":" in (self.host or "") else self.host
-        return f"{host}:{self.port}"
+        return f"{'https://' if self.is_tls else ''}{host}:{self.port}"
 
 
 def parse_address(text: str, *, default_port: int | None = None) -> Address:
-    """Read `host:port`, `[v6]:port`, `:port` or `unix:/path`; a leading `http://` is allowed.
+    """Read `host:port`, `[v6]:port`, `:port` or `unix:/path`; `http://` or `https://` may lead.
 
     Args:
-        default_port: taken when the text names no port; None makes the port mandatory.
+        default_port: taken when the text names no port (443 after `https://`); None makes the
+            port mandatory, and `https://` a mistake.
 
     Raises:
         ValueError: with a sentence that says what is wrong and what to write instead.
@@ -62,9 +65,12 @@ def parse_address(text: str, *, default_port: int | None = None) -> Address:
         if not path.startswith("/") or "\0" in path:
             raise ValueError(f"{text!r} is not a Unix socket; write unix:/absolute/path")
         return Address(path=path)
-    if text.startswith("https://"):
-        raise ValueError(f"{text!r} needs TLS, which is not supported yet; write http://HOST:PORT")
-    rest = text.removeprefix("http://").removesuffix("/")
+    is_tls = text.startswith("https://")
+    if is_tls and default_port is None:
+        raise ValueError(f"{text!r} is a URL; write HOST:PORT, and add [listeners.tls] for TLS")
+    if is_tls:
+        default_port = 443
+    rest = text.removeprefix("http://").removeprefix("https://").removesuffix("/")
     host, port_text = _split(rest, text)
     if not port_text and default_port is None:
         raise ValueError(f"{text!r} has no port; write HOST:PORT")
@@ -72,7 +78,7 @@ def parse_address(text: str, *, default_port: int | None = None) -> Address:
     host = str(ipaddress.ip_address(host)) if _is_ip(host) else host.lower()
     if not _is_ip(host) and not _HOST_NAME.fullmatch(host):
         raise ValueError(f"{text!r} has no valid host; write HOST:PORT, [IPV6]:PORT or unix:/path")
-    return Address(host=host, port=port)
+    return Address(host=host, port=port, is_tls=is_tls)
 
 
 def _split(rest: str, text: str) -> tuple[str, str]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from limpet.core.tls import TargetTls
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Network, IPv6Network
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from limpet.core.balancing.policy import Policy
     from limpet.core.stickiness.contract import Stickiness
     from limpet.core.target import TargetState
+    from limpet.core.tls import HttpsRedirect, ListenerTls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,7 @@ class TargetGroup:
         sessions: which sessions were seen lately, and where.
         limits: timeouts and bounds per target.
         is_failing_open: no target is healthy, so `available` holds all that are registered.
+        tls: how its targets are spoken to, those whose address says https.
     """
 
     name: str
@@ -75,6 +79,7 @@ class TargetGroup:
     sessions: ActiveSessions
     limits: TargetLimits = field(default_factory=TargetLimits)
     is_failing_open: bool = False
+    tls: TargetTls = field(default_factory=TargetTls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +129,15 @@ class Listener:
         address: where limpet listens.
         group: name of the target group that gets the requests.
         is_proxy_protocol: each connection starts with a PROXY protocol header, v1 or v2.
+        tls: how TLS is spoken; None for plain HTTP.
+        redirect: where clients are sent instead of to a target; None for not at all.
     """
 
     address: Address
     group: str
     is_proxy_protocol: bool = False
+    tls: ListenerTls | None = None
+    redirect: HttpsRedirect | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

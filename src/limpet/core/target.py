@@ -48,6 +48,7 @@ class Target:
         weight: share of new sessions, 0 to 1000; 0 keeps its sessions and gets no new one.
         is_backup: gets requests only while no ordinary target can take any.
         is_in_maintenance: takes no request at all and is not checked.
+        host_name: DNS name that its address was found by; "" if it was given by address.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Target:
     weight: int = 1
     is_backup: bool = False
     is_in_maintenance: bool = False
+    host_name: str = ""
 
 
 class TargetState:

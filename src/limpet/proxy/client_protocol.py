@@ -29,6 +29,7 @@ from limpet.proxy.forwarded import EXTENDED, client_address, forwarded_fields
 from limpet.proxy.http1.chunked import ChunkedReader
 from limpet.proxy.http1.request import USUAL_LINE, Request, unreadable_request
 from limpet.proxy.proxy_protocol import parse_proxy_header
+from limpet.proxy.tls.certificate import certificate_fields
 
 if TYPE_CHECKING:
     from limpet.core.model import ClientLimits, Listener
@@ -50,6 +51,7 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_buffer",
+        "_certificate",
         "_chunks",
         "_forwarded",
         "_has_ended",
@@ -60,6 +62,7 @@ class ClientConnection(asyncio.Protocol):
         "deadline_s",
         "exchange",
         "forwarded_host",
+        "is_https",
         "is_paused",
         "is_trusted",
         "is_unread",
@@ -80,7 +83,10 @@ class ClientConnection(asyncio.Protocol):
         self.client_ip = ""
         self.port = 0
         self.is_trusted = False
-        self.phase = PREAMBLE if listener.is_proxy_protocol else HEAD
+        self.is_https = listener.tls is not None
+        self._certificate = b""
+        # A PROXY header is not a part of the encrypted stream.
+        self.phase = PREAMBLE if listener.is_proxy_protocol and not self.is_https else HEAD
         self.deadline_s = 0.0
         self.is_paused = False
         self.is_unread = False
@@ -107,6 +113,8 @@ class ClientConnection(asyncio.Protocol):
             self._set_peer(peer[0], name[1])
         else:  # a Unix socket: whoever may open it is trusted
             self.is_trusted = True
+        if self.is_https:
+            self._certificate = certificate_fields(transport.get_extra_info("ssl_object"))
         if not proxy.enter(self):
             self._close()
             return
@@ -190,7 +198,8 @@ class ClientConnection(asyncio.Protocol):
         """Return the field lines that limpet adds to a request for its target."""
         fields = request.fields
         if fields.host is not self.forwarded_host or fields.forwarded:
-            self._forwarded = forwarded_fields(request, self.client_ip, self.port, is_trusted=self.is_trusted)
+            lines = forwarded_fields(request, self.client_ip, self.port, is_trusted=self.is_trusted)
+            self._forwarded = lines + self._certificate
             # What the request brought itself must not stay for the next one.
             self.forwarded_host = None if fields.forwarded else fields.host
         if fields.upgrade or fields.request_id or not fields.host:
@@ -299,6 +308,7 @@ class ClientConnection(asyncio.Protocol):
             return False
         path = data[4:start]
         request = Request(b"GET", path, fields, len(data), self.client_ip)
+        request.is_https = self.is_https
         exchange = self.exchange = Exchange(self, request, proxy.next_request_id())
         now_s = exchange.start_s
         decision.group.policy.charge(target)
@@ -384,6 +394,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._buffer = b""
         fields = request.fields
+        request.is_https = self.is_https
         if fields.forwarded:
             self._read_forwarded(request)
         request_id = fields.request_id or self.proxy.next_request_id()
@@ -402,6 +413,9 @@ class ClientConnection(asyncio.Protocol):
         if self.is_trusted:
             request.client_ip = client_address(request, self.client_ip, self.proxy.is_trusted)
             fields.cuts += [field for field in fields.forwarded if field[0] in EXTENDED]
+            for name, value in fields.forwarded:
+                if name == b"x-forwarded-proto":
+                    request.is_https = value.lower() == b"https"
         else:
             fields.cuts += fields.forwarded
             fields.forwarded = []

@@ -28,6 +28,7 @@ from limpet.proxy.http1.chunked import chunk, last_chunk
 from limpet.proxy.http1.fields import cut_fields
 from limpet.proxy.http1.request import edit_request
 from limpet.proxy.http1.response import UNTIL_CLOSE
+from limpet.proxy.tls.connected import why_not_connected
 from limpet.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -169,10 +170,10 @@ class Exchange:
 
     async def _await_connection(self, pool: TargetPool) -> None:
         try:
-            connection = await pool.connect()
+            connection = await pool.connect(cast("Decision", self.decision).group.tls)
         except OSError as error:
             self._connecting = None
-            self._attempt_failed(ErrorKind.CONNECT_FAILED, f"cannot connect: {error.strerror or error}")
+            self._attempt_failed(ErrorKind.CONNECT_FAILED, why_not_connected(error))
         else:
             self._connecting = None
             if connection.is_closed:  # already: nothing would tell of it any more

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from limpet.proxy.http1.response import ResponseReader
 from limpet.proxy.target_protocol import TargetConnection
+from limpet.proxy.tls.connected import ConnectedTls, server_name
 
 if TYPE_CHECKING:
     import asyncio
 
     from limpet.core.target import TargetState
+    from limpet.core.tls import TargetTls
     from limpet.proxy.exchange import Exchange
 
 #: A request that is not safe to repeat goes out on a connection idle for less than this.
@@ -79,17 +81,22 @@ class TargetPool:
         else:
             self._is_watching = False
 
-    async def connect(self) -> TargetConnection:
+    async def connect(self, tls: TargetTls) -> TargetConnection:
         """Open a new connection.
 
+        Args:
+            tls: how TLS is spoken, if the target's address asks for it.
+
         Raises:
-            OSError: the target cannot be reached.
+            OSError: the target cannot be reached, or is not who it should be.
         """
         address = self.state.target.address
         connection = TargetConnection(self)
         try:
             if address.path is not None:
                 await self._loop.create_unix_connection(lambda: connection, address.path)
+            elif address.is_tls:
+                await self._connect_tls(connection, tls)
             else:
                 host, port = address.host or "", address.port or 0
                 await self._loop.create_connection(lambda: connection, host, port)
@@ -98,6 +105,17 @@ class TargetPool:
                 connection.abort()
             raise
         return connection
+
+    async def _connect_tls(self, connection: TargetConnection, tls: TargetTls) -> None:
+        target = self.state.target
+        host, port = target.address.host or "", target.address.port or 0
+        stream = ConnectedTls(self._loop, connection, tls, server_name(target, tls))
+        try:
+            await self._loop.create_connection(lambda: stream, host, port)
+            await stream.is_ready
+        except BaseException:
+            stream.give_up()
+            raise
 
     def give_back(self, connection: TargetConnection, max_idle: int, now_s: float) -> None:
         """Keep a connection whose request has ended for the next one, or close it."""

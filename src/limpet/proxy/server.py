@@ -22,12 +22,14 @@ from limpet.proxy.client_protocol import ClientConnection
 from limpet.proxy.http1.request import RequestReader
 from limpet.proxy.pool import TargetPool
 from limpet.proxy.recent import RecentExchanges
+from limpet.proxy.tls.accepted import PROTOCOLS, AcceptedTls, Handshakes
+from limpet.proxy.tls.contexts import ServerContexts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from limpet.core.address import Address
-    from limpet.core.model import Listener, Snapshot, TargetGroup
+    from limpet.core.model import ClientLimits, Listener, Snapshot, TargetGroup
     from limpet.core.target import TargetState
     from limpet.errors import ErrorKind
     from limpet.proxy.access_log import AccessLog
@@ -64,6 +66,8 @@ class Proxy:
     Attributes:
         snapshot: what decisions depend on; `use` changes it.
         clients: open client connections.
+        shaking: connections to TLS listeners whose handshake is not over.
+        handshakes: what became of the others' handshakes.
         recent: the last decisions, by request id.
         is_draining: no new connection is wanted; answers close theirs.
         requests: finished requests.
@@ -85,6 +89,8 @@ class Proxy:
         self.loop = asyncio.get_running_loop()
         self.rng = Random(secrets.randbits(64))  # noqa: S311  # balancing needs no secrecy
         self.clients: set[ClientConnection] = set()
+        self.shaking: set[AcceptedTls] = set()
+        self.handshakes = Handshakes()
         self.recent = RecentExchanges()
         self._finished: list[Exchange] = []
         self.is_draining = False
@@ -102,6 +108,10 @@ class Proxy:
         """Make a snapshot the current one; the next request is the first that sees it."""
         if snapshot.client_limits != self.snapshot.client_limits:
             self.reader = RequestReader(snapshot.client_limits)
+        for name, group in self.snapshot.groups.items():
+            kept = snapshot.groups.get(name)
+            if kept is not None and kept.tls != group.tls:
+                self._close_idle(group)
         self.snapshot = snapshot
 
     # listeners
@@ -113,15 +123,13 @@ class Proxy:
             bound: where it is reached; names it for `relisten` and `close`.
             sockets: they listen already; they stay open, and the caller's, after `close`.
         """
-        serving = _Serving(listener)
+        serving = _Serving(self, listener)
         for each in sockets:
             serving.servers.append(await self._serve(serving, each.dup()))
         self._listeners[bound] = serving
 
     async def _serve(self, serving: _Serving, listening: socket.socket) -> Server:
-        def connection() -> ClientConnection:
-            return ClientConnection(self, serving.listener)
-
+        connection = serving.connection
         if self.place is not None:
             return Acceptor(self.loop, listening, connection, self.place)
         if listening.family == socket.AF_UNIX:
@@ -130,7 +138,7 @@ class Proxy:
 
     def relisten(self, bound: Address, listener: Listener) -> None:
         """Serve another listener on a bound address; open connections keep the old one."""
-        self._listeners[bound].listener = listener
+        self._listeners[bound].use(listener)
 
     def close(self, bound: Address) -> None:
         """Stop serving on a bound address; open connections go on."""
@@ -159,6 +167,8 @@ class Proxy:
         cut = [client for client in self.clients if client.exchange is not None]
         for client in list(self.clients):
             client.transport.close() if client.exchange is None else client.reset()
+        for each in list(self.shaking):
+            each.abort()
         self._sweeper.cancel()
         for pool in self.pools.values():
             pool.close_idle()
@@ -193,26 +203,48 @@ class Proxy:
         del self.pools[target]
         return len(left)
 
+    def _close_idle(self, group: TargetGroup) -> None:
+        # Made under other settings of TLS, which may have trusted too much.
+        for target in group.by_id.values():
+            if target in self.pools:
+                self.pools[target].close_idle()
+
     # called by connections and exchanges
 
     def enter(self, client: ClientConnection) -> bool:
         """Note a client's connection; False if there are too many, here and in other workers."""
         self.clients.add(client)
-        count = len(self.clients)
-        if self.place is not None:
-            self.place.write_connections(count)
-            count = self.place.connections()
-        most = client.limits.max_connections
-        if most and count > most:
-            self.rejected_connections += 1
-            return False
-        return True
+        return self._has_room(client.limits)
 
     def leave(self, client: ClientConnection) -> None:
         """Note that a client's connection has ended."""
         self.clients.discard(client)
+        self._count_connections()
+
+    def enter_shaking(self, client: AcceptedTls) -> bool:
+        """Note a connection that begins with a handshake; False if there are too many."""
+        self.shaking.add(client)
+        return self._has_room(self.snapshot.client_limits)
+
+    def leave_shaking(self, client: AcceptedTls) -> None:
+        """Note that such a connection has ended, or goes on as a client's."""
+        self.shaking.discard(client)
+        self._count_connections()
+
+    def _has_room(self, limits: ClientLimits) -> bool:
+        count = self._count_connections()
         if self.place is not None:
-            self.place.write_connections(len(self.clients))
+            count = self.place.connections()
+        if 0 < limits.max_connections < count:
+            self.rejected_connections += 1
+            return False
+        return True
+
+    def _count_connections(self) -> int:
+        count = len(self.clients) + len(self.shaking)
+        if self.place is not None:
+            self.place.write_connections(count)
+        return count
 
     def is_trusted(self, address: str) -> bool:
         """Return whether an IP address is one of the trusted proxies."""
@@ -270,6 +302,8 @@ class Proxy:
         now_s = time.monotonic()
         for client in [client for client in self.clients if client.deadline_s < now_s]:
             client.on_deadline()
+        for each in [each for each in self.shaking if each.deadline_s < now_s]:
+            each.on_deadline()
         for group in self.snapshot.groups.values():
             oldest_s = now_s - group.limits.keep_alive_s
             for target in group.by_id.values():
@@ -286,8 +320,19 @@ class Proxy:
 
 class _Serving:
     # What new connections of some servers belong to; a reload may change it.
-    __slots__ = ("listener", "servers")
+    __slots__ = ("_proxy", "contexts", "listener", "servers")
 
-    def __init__(self, listener: Listener) -> None:
-        self.listener = listener
+    def __init__(self, proxy: Proxy, listener: Listener) -> None:
+        self._proxy = proxy
         self.servers: list[Server] = []
+        self.use(listener)
+
+    def use(self, listener: Listener) -> None:
+        self.listener = listener
+        tls = listener.tls
+        self.contexts = ServerContexts(tls, list(PROTOCOLS), time.monotonic()) if tls is not None else None
+
+    def connection(self) -> ClientConnection | AcceptedTls:
+        if self.contexts is not None:
+            return AcceptedTls(self._proxy, self.listener, self.contexts)
+        return ClientConnection(self._proxy, self.listener)

@@ -47,7 +47,7 @@ def test_every_command_has_help(command: str) -> None:
         (["up", "--target", "http://127.0.0.1:1", "--duration", "-1"], "--duration"),
         (["up", "--target", "http://127.0.0.1:1", "--workers", "0"], "--workers"),
         (["up", "--target", "http://127.0.0.1:1", "--listen", "here"], "'here' has no port; write HOST:PORT"),
-        (["up", "--target", "https://127.0.0.1:1"], "needs TLS"),
+        (["up", "--target", "http://127.0.0.1:1", "--listen", "https://127.0.0.1:1"], "is a URL"),
         (
             ["up", "--target", "http://127.0.0.1:1", "--stickiness", "app_cookie"],
             "name the application's session cookie",

@@ -1,0 +1,1 @@
+"""TLS towards clients (`accepted`) and targets (`connected`), over one transport (`stream`)."""
