@@ -40,7 +40,7 @@ def test_parse(text, address, shown):
         "a..b:80",
         ".a:80",
         f"{'x' * 64}.example:80",
-        "https://a:1",
+        "https://a",
         "unix:rel",
         "http://u@h:1",
     ],
@@ -48,6 +48,13 @@ def test_parse(text, address, shown):
 def test_a_mistake_is_said_with_its_cure(text):
     with pytest.raises(ValueError, match="; "):
         parse_address(text)
+
+
+def test_tls():
+    address = parse_address("https://Shop.example", default_port=80)
+    assert address == Address("shop.example", 443, is_tls=True)
+    assert (str(address), address.host_header) == ("https://shop.example:443", "shop.example:443")
+    assert parse_address("https://[::1]:8443/", default_port=80) == Address("::1", 8443, is_tls=True)
 
 
 def test_a_default_port():

@@ -111,7 +111,7 @@ def test_a_look_up_that_a_reload_overtook_changes_nothing(play, group):
         names = Names(app_example=["127.0.0.2"])
         await ground.start(with_name(ground, "A"), look_up=names.look_up)
         await names.hold()
-        ground.data["target_groups"] = {group: ground.group("B")}
+        ground.data["target_groups"] = {group: ground.group("B", dns_interval_s=0.05)}
         await ground.balancer.reload()
         names.answers["app.example"] = ["127.0.0.3"]
         names.gate.set()
