@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from limpet.sessions import Listed
-    from limpet.sessions.stores import Finding
 
 #: An operator waits longer than a request may.
 _DEADLINE_S = 4.0
@@ -121,16 +120,21 @@ def revoke(
 @_json_option
 @_store_option
 def check(as_json: bool, url: str | None) -> None:
-    """Say what about the store can log users out, and what to do about it.
+    """Say what about the store can log users out.
 
-    Exit code 1 if there is an error among the findings.
+    Each finding comes with its fix, and is explained in docs/sessions/operate.md. Exit code 1 if
+    one of them is an error.
     """
     with told_problems(), closing(open_store(_url(url), timeout_s=_DEADLINE_S / 2)) as store:
         found = store.check()
     if as_json:
         print_json({"findings": [each._asdict() for each in found]})
     elif found:
-        console().print(_findings(found))
+        for each in found:
+            colour = "red" if each.severity == "error" else "yellow"
+            console().print(
+                f"[{colour}]{each.id} {each.severity}[/]: {escape(each.what)}\n  {escape(each.fix)}"
+            )
     else:
         click.echo("nothing about this store will log users out")
     if any(each.severity == "error" for each in found):
@@ -206,19 +210,12 @@ def _url(url: str | None) -> str:
 
 def _table(listed: list[Listed]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("reference", "device", "address", "logged in", "last seen", "ends by"):
+    table.add_column("reference", no_wrap=True)  # to be copied into the next command
+    for name in ("device", "address", "logged in", "last seen", "ends by"):
         table.add_column(name, overflow="fold")
     for each in listed:
         times = [_time(each.auth_s), _time(each.seen_s), _time(each.ends_s)]
         table.add_row(each.reference, escape(each.device), escape(each.address), *times)
-    return table
-
-
-def _findings(found: list[Finding]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for each in found:
-        colour = "red" if each.severity == "error" else "yellow"
-        table.add_row(each.id, f"[{colour}]{each.severity}[/]", escape(each.what), escape(each.fix))
     return table
 
 

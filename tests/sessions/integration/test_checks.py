@@ -53,6 +53,12 @@ def test_a_cluster_that_is_not_there(opened: Callable[..., Store]) -> None:
     assert [finding.id for finding in opened("redis+cluster://127.0.0.1:1").check()] == ["S301"]
 
 
+def test_a_sentinel_that_is_not_there_is_told_in_a_line(opened: Callable[..., Store]) -> None:
+    (finding,) = opened("redis+sentinel://127.0.0.1:1/sessions").check()
+    assert finding.id == "S301"
+    assert finding.what.endswith("No master found for 'sessions'")
+
+
 def test_memcached_says_what_it_cannot_promise(memcached: str, opened: Callable[..., Store]) -> None:
     assert [finding.id for finding in opened(f"memcached://{memcached}").check()] == ["S402"]
 

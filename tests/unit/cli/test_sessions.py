@@ -213,7 +213,7 @@ def test_check_of_a_sound_store_and_of_one_that_is_not(app: Sessions, tmp_path: 
     url = f"sqlite:///{tmp_path}/no.db"
     result = invoke("check", "--store", url)
     assert result.exit_code == 1
-    assert result.output.startswith("S201  error  ")
+    assert result.output.startswith("S201 error: ")
     (finding,) = json.loads(invoke("check", "--json", "--store", url).stdout)["findings"]
     assert finding.keys() == {"id", "severity", "what", "fix"}
 

@@ -25,7 +25,7 @@ from limpet.sessions.operations import Operation, Purge, RevokeEveryone
 from limpet.sessions.stores import processes, redis_connections
 from limpet.sessions.stores.clock import StoreClock
 from limpet.sessions.stores.in_time import within
-from limpet.sessions.stores.redis_check import does_not_answer, findings
+from limpet.sessions.stores.redis_check import does_not_answer, findings, in_short
 from limpet.sessions.stores.redis_cluster import AsyncCluster, Cluster, slot_of
 from limpet.sessions.stores.redis_commands import (
     EVERY_KEY,
@@ -253,7 +253,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _as_unknown(error: Exception) -> StoreUnavailableError:
-    detail = f"{type(error).__name__}: {error}"
+    detail = f"{type(error).__name__}: {in_short(error)}"
     # What stands there is not what we write; the server is all right, and would say so again.
     is_garbage = isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE")
     return UndecodableError(detail) if is_garbage else StoreUnavailableError(detail)

@@ -38,7 +38,12 @@ def findings(client: Any, wait: int) -> list[Finding]:
 def does_not_answer(error: Exception) -> Finding:
     """Return the finding of a server that cannot be asked."""
     fix = "start it, or correct LIMPET_SESSION_STORE; until then requests with a session get 503"
-    return Finding("S301", "error", f"the session store does not answer: {error}", fix)
+    return Finding("S301", "error", f"the session store does not answer: {in_short(error)}", fix)
+
+
+def in_short(error: Exception) -> str:
+    """Return what went wrong, without the whole objects that redis-py adds to what a Sentinel says."""
+    return str(error).partition(" : <")[0]
 
 
 def _of_server(info: dict[str, Any], wait: int) -> list[Finding]:
