@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from limpet.core.cookies import find_values
 from limpet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,7 +67,22 @@ class CookieSettings:
 
     def find(self, cookies: Mapping[str, str]) -> str | None:
         """Return the session cookie's value among a request's cookies."""
-        return next((cookies[name] for name in (self.full_name, *self.old_names) if name in cookies), None)
+        return next(iter(self.find_all(cookies)), None)
+
+    def find_all(self, cookies: Mapping[str, str]) -> list[str]:
+        """Return what may be the session cookie among a request's cookies, under its old names too."""
+        return [cookies[name] for name in (self.full_name, *self.old_names) if name in cookies]
+
+    def find_in_header(self, header: bytes) -> list[str]:
+        """Return what may be the session cookie in a Cookie header.
+
+        A browser sends several cookies of one name if they were set for different paths or domains, and a
+        sibling domain can add one (cookie tossing). Source: rfc6265bis sections 5.8.3, 8.6.
+        """
+        values: list[bytes] = []
+        for name in (self.full_name, *self.old_names):
+            values += find_values(header, name.encode("latin-1"))
+        return [value.decode("latin-1") for value in values]
 
     def set(self, value: str, max_age_s: int | None) -> str:
         """Return the Set-Cookie value that gives a client its session."""

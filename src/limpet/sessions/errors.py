@@ -26,6 +26,10 @@ class StoreUnavailableError(SessionError):
         self.is_news = is_news
 
 
+class TooLateError(SessionError):
+    """The headers of the response are out: what the session became can no longer be told to the client."""
+
+
 class UndecodableError(StoreUnavailableError):
     """Stored bytes that are not what limpet writes: unknown, which is not the same as empty."""
 
@@ -48,3 +52,12 @@ class SessionTooLargeError(SessionError, ValueError):
 
 class NotSupportedByStoreError(SessionError):
     """The store cannot do this; the message says what to do instead."""
+
+
+def outage_behind(error: BaseException | None) -> StoreUnavailableError | None:
+    """Return the silent store that an error comes from, if it does; frameworks wrap errors."""
+    while error is not None and not isinstance(error, StoreUnavailableError):
+        if isinstance(error, BaseExceptionGroup):
+            return next(filter(None, map(outage_behind, error.exceptions)), None)
+        error = error.__cause__ or error.__context__
+    return error

@@ -15,6 +15,7 @@ from limpet.sessions.record import EndReason
 if TYPE_CHECKING:
     from limpet.sessions.errors import StoreUnavailableError
     from limpet.sessions.record import Outcome
+    from limpet.sessions.stores import Finding
 
 LOG = logging.getLogger("limpet.sessions")
 #: Reasons that users did not cause: the store lost data, or servers do not share their secrets.
@@ -72,3 +73,13 @@ class Events:
         self.unknown += 1
         if error.is_news:
             LOG.warning("session store: %s", error)
+
+    def found(self, finding: Finding) -> None:
+        """Log what is wrong with the store."""
+        level = logging.ERROR if finding.severity == "error" else logging.WARNING
+        LOG.log(level, "session store: %s %s; %s", finding.id, finding.what, finding.fix)
+
+    def changed_late(self, names: list[str]) -> None:
+        """Log changes inside of values that came after the response had begun."""
+        what = ", ".join(map(repr, names))
+        LOG.error("session fields changed after the response had begun, and are not saved: %s", what)

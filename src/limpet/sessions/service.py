@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
+from limpet.core.cookies import find_values
 from limpet.errors import ConfigError
 from limpet.sessions import flows
 from limpet.sessions.codec import Sealing, pack
 from limpet.sessions.cookie import CookieSettings
 from limpet.sessions.decide import CookieAct
 from limpet.sessions.drive import adrive, drive
-from limpet.sessions.events import Events
+from limpet.sessions.events import LOG, Events
 from limpet.sessions.migration.adopt import GuardedSource, find_offers
 from limpet.sessions.migration.source import SourceStore
 from limpet.sessions.policy import PRESETS, OnUnknown, Policy
@@ -109,10 +112,12 @@ class Sessions:
         self.entropy = entropy
         self.store = Guard(_store(store, deadline_s), deadline_s=deadline_s)
         self.now_s = now_s or self.store.now_s
+        self._check: threading.Thread | None = None
+        self._check_pid = 0
 
     def open(
         self,
-        cookie: str | None,
+        cookie: str | Sequence[str] | None,
         *,
         offers: tuple[Offer, ...] = (),
         address: str = "",
@@ -122,7 +127,8 @@ class Sessions:
         """Return the session of a request; no I/O.
 
         Args:
-            cookie: the value of the session cookie; None if there is none.
+            cookie: the value of the session cookie; None if there is none. Of several values the
+                newest that we signed counts, so that none that comes from elsewhere logs out.
             offers: cookies that may name sessions of other libraries.
             address: the client's IP address, for the list of devices.
             user_agent: for the same.
@@ -141,9 +147,21 @@ class Sessions:
             cookies: all of the request, by name.
             address, user_agent, is_safe: as for `open`.
         """
-        cookie = self.cookie.find(cookies)
-        offers = find_offers(self.old, cookies)
-        return self.open(cookie, offers=offers, address=address, user_agent=user_agent, is_safe=is_safe)
+        found, offers = self.cookie.find_all(cookies), find_offers(self.old, cookies)
+        return self.open(found, offers=offers, address=address, user_agent=user_agent, is_safe=is_safe)
+
+    def open_header(
+        self, header: bytes, *, address: str = "", user_agent: str = "", is_safe: bool = False
+    ) -> Session:
+        """Return the session of a request, found in its Cookie header; no I/O.
+
+        Args:
+            header: all of it; several Cookie headers joined by "; " (RFC 9113 section 8.2.3).
+            address, user_agent, is_safe: as for `open`.
+        """
+        found = self.cookie.find_in_header(header) if header else None
+        offers = find_offers(self.old, _first_of_each(self.old, header)) if self.old else ()
+        return self.open(found, offers=offers, address=address, user_agent=user_agent, is_safe=is_safe)
 
     def load(self, session: Session) -> None:
         """Load a session now, blocking; an access does so by itself."""
@@ -211,6 +229,27 @@ class Sessions:
         """Return what is wrong with the store, each with its fix; for the start of a server."""
         return self.store.check()
 
+    def tell_findings(self) -> None:
+        """Log what `check` finds, in a thread; only the first call in a process does.
+
+        Call it in the process that serves, not in one that will fork: at its start or first request.
+        """
+        if self._check is None or self._check_pid != os.getpid():
+            self._check_pid = os.getpid()
+            self._check = threading.Thread(target=self._tell_findings, name="limpet-check", daemon=True)
+            self._check.start()
+
+    def close(self) -> None:
+        """Close the connections of blocking operations; they open again when they are needed."""
+        if self._check is not None and self._check_pid == os.getpid():
+            self._check.join()
+        self.store.close()
+
+    async def aclose(self) -> None:
+        """Close these and the connections of this event loop."""
+        await asyncio.to_thread(self.close)
+        await self.store.aclose()
+
     def run(self, flow: Flow[T]) -> T:
         """Drive a flow, blocking."""
         return drive(flow, self.store)
@@ -223,14 +262,25 @@ class Sessions:
         """Return the key under which a user's sessions are stored; empty for a visitor."""
         return self.ring.user_keys(user)[0] if user else ""
 
-    def _read(self, cookie: str | None) -> SessionId | None:
-        if cookie is None:
+    def _read(self, cookie: str | Sequence[str] | None) -> SessionId | None:
+        if not cookie:
             return None
-        found = self.ring.read(cookie, self.now_s())
-        if isinstance(found, EndReason):
-            self.events.found_dead(found)
-            return None
-        return found
+        values, now_s = [cookie] if isinstance(cookie, str) else cookie, self.now_s()
+        read = [self.ring.read(value, now_s) for value in values]
+        found = [each for each in read if not isinstance(each, EndReason)]
+        if found:
+            return max(found, key=lambda session_id: session_id.issued_s)
+        for each in read:
+            if isinstance(each, EndReason):
+                self.events.found_dead(each)
+        return None
+
+    def _tell_findings(self) -> None:
+        try:
+            for finding in self.check():
+                self.events.found(finding)
+        except Exception as error:  # noqa: BLE001  # a check must not end anything
+            LOG.warning("session store: it could not be checked: %s", error)
 
     def _headers(self, session: Session, saved: flows.Saved) -> list[tuple[str, str]]:
         headers = [("Vary", "Cookie")] if session.accessed else []
@@ -254,6 +304,12 @@ def _ring(secret: str | bytes | Sequence[str | bytes] | None) -> SecretRing:
             raise ConfigError([f"{problem} (make one with: openssl rand -base64 32)"])
         return parse_secrets(text)
     return SecretRing([secret] if isinstance(secret, str | bytes) else secret)
+
+
+def _first_of_each(old: tuple[GuardedSource, ...], header: bytes) -> dict[str, str]:
+    names = [each.source.cookie.full_name for each in old]
+    found = {name: find_values(header, name.encode("latin-1")) for name in names}
+    return {name: values[0].decode("latin-1") for name, values in found.items() if values}
 
 
 def _guarded(old: Sequence[Source], cookie: CookieSettings, deadline_s: float) -> tuple[GuardedSource, ...]:

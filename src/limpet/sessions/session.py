@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from limpet.sessions.codec import pack, unpack
 from limpet.sessions.decide import Verdict
-from limpet.sessions.errors import LoginNotFreshError, StoreUnavailableError
+from limpet.sessions.errors import LoginNotFreshError, StoreUnavailableError, TooLateError
 from limpet.sessions.fields import Fields
 from limpet.sessions.migration.adopt import look_at
 from limpet.sessions.policy import OnUnknown, idle_end_s
@@ -117,7 +117,15 @@ class Session(MutableMapping[str, Any]):
         self.accessed = False
         is_known = session_id is None and not offers
         self.loaded: Loaded | None = Loaded(Verdict.ABSENT) if is_known else None
+        self.refusal: StoreUnavailableError | None = None  # why an access failed
         self._fields: Fields | None = None
+        self._is_closed = False
+        self._may_begin = True
+        self._sent: dict[str, bytes] = {}
+
+    async def aload(self) -> None:
+        """Load without blocking the event loop, before the first access; that tells if it failed."""
+        await self._sessions.aload(self)
 
     # The mapping.
 
@@ -134,10 +142,11 @@ class Session(MutableMapping[str, Any]):
         """Set a field."""
         if not isinstance(name, str):
             raise TypeError(f"session fields have names of type str, not {type(name).__name__}")
+        self._changing()
         is_user = name == self._sessions.user_field
         if is_user and value is not None:
             self.login(value)
-        self._used().set(name, value)
+        self.fields.set(name, value)
         if is_user and value is None:
             self._logout_but_for(self.fields)
 
@@ -147,12 +156,19 @@ class Session(MutableMapping[str, Any]):
         Raises:
             KeyError: there is none.
         """
-        fields = self._used()
+        fields = self._changing()
         if name not in fields:
             raise KeyError(name)
         fields.delete(name)
         if name == self._sessions.user_field:
             self._logout_but_for(fields)
+
+    def clear(self) -> None:
+        """Forget all fields; if somebody is logged in, this is a `logout`."""
+        if self.user_id is not None:
+            self.logout()
+        else:
+            super().clear()
 
     def __contains__(self, name: object) -> bool:
         """Whether there is such a field; it need not decode."""
@@ -171,12 +187,12 @@ class Session(MutableMapping[str, Any]):
 
         The returned number does not know of additions that are not committed yet.
         """
-        total: int = self._used().step(name, lambda value: (value or 0) + by)
+        total: int = self._changing().step(name, lambda value: (value or 0) + by)
         return total
 
     def add(self, name: str, *items: Any) -> None:
         """Add to a set, which is made if there is none; no parallel request's addition is lost."""
-        self._used().step(name, lambda value: set(value or ()) | set(items))
+        self._changing().step(name, lambda value: set(value or ()) | set(items))
 
     # The login.
 
@@ -214,14 +230,14 @@ class Session(MutableMapping[str, Any]):
             device: a label for the list of devices; the User-Agent if none is given.
         """
         user = pack(user_id)
-        self._used()
+        self._changing()
         if self._stored_user() not in (b"", user):
             self._fields = None
         self.wishes.user, self.wishes.device = user, device
 
     def logout(self) -> None:
         """End the session and forget its fields; a field set afterwards begins another session."""
-        self._used()
+        self._changing()
         self._fields = None
         self.wishes = Wishes(logs_out=True)
 
@@ -233,7 +249,7 @@ class Session(MutableMapping[str, Any]):
 
     def rotate(self) -> None:
         """Give the session a new id; the old one is dead at once. For a change of privilege."""
-        self._used()
+        self._changing()
         self.wishes.rotates = True
 
     def require_fresh(self, max_age_s: float) -> None:
@@ -270,7 +286,7 @@ class Session(MutableMapping[str, Any]):
             absolute_s: seconds from now to the absolute end.
             is_persistent: False lets the cookie end with the browser.
         """
-        self._used()
+        self._changing()
         if idle_s is not None:
             self.wishes.idle_s = idle_s
         if absolute_s is not None:
@@ -353,7 +369,36 @@ class Session(MutableMapping[str, Any]):
         changes_user = self.wishes.user is not None and self._stored_user() not in (b"", self.wishes.user)
         return self.wishes.logs_out or changes_user
 
+    def close(self, *, may_begin: bool = False) -> None:
+        """Refuse changes from now on: the headers of the response go out.
+
+        A first look is refused as well unless `may_begin`: nothing would say that the response depends
+        on the session (`Vary`), or write the visit down.
+        """
+        self._is_closed, self._may_begin = True, may_begin
+        self._sent = self._unsaved_values()
+
+    def late_changes(self) -> list[str]:
+        """Return the fields whose values changed in place after `close`, which nobody could refuse."""
+        self._may_begin = True
+        now = self._unsaved_values() if self._is_closed else {}
+        return sorted(
+            name for name in now.keys() | self._sent.keys() if now.get(name) != self._sent.get(name)
+        )
+
+    def _unsaved_values(self) -> dict[str, bytes]:
+        if self._fields is None:
+            return {}
+        return {each.change.name: pack(each.mine) for each in self._fields.unsaved()}
+
+    def _changing(self) -> Fields:
+        if self._is_closed:
+            raise TooLateError("the response has begun; change the session before it does")
+        return self._used()
+
     def _used(self) -> Fields:
+        if not self._may_begin and not self.accessed:
+            raise TooLateError("the response has begun; read the session at least once before it does")
         self.accessed = True
         if self.loaded is None:
             self._load(self)
@@ -361,6 +406,7 @@ class Session(MutableMapping[str, Any]):
         assert loaded is not None  # noqa: S101  # `load` calls `take`
         is_anonymous = self._sessions.policy.on_unknown is OnUnknown.ANONYMOUS
         if loaded.verdict is Verdict.UNKNOWN and loaded.failure is not None and not is_anonymous:
+            self.refusal = loaded.failure
             raise loaded.failure
         return self.fields
 
