@@ -7,6 +7,7 @@ from limpet.sessions.errors import (
     SessionConflictError,
     SessionError,
     StoreUnavailableError,
+    TooLateError,
     UndecodableError,
     UnsupportedValueError,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "SessionError",
     "Sessions",
     "StoreUnavailableError",
+    "TooLateError",
     "UndecodableError",
     "UnsupportedValueError",
 ]

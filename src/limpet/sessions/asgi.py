@@ -18,6 +18,7 @@ Source: ASGI specification 3.0, HTTP and WebSocket 2.5, lifespan 2.0.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from limpet.sessions.errors import SessionError, StoreUnavailableError, outage_behind
@@ -210,9 +211,9 @@ def _open(sessions: Sessions, scope: Scope) -> Session:
 
 
 def _take_over(session: Session, content: Any) -> None:
-    # What the app has put in the session's place: nothing, or Litestar's `Empty`, which is a class, to end
-    # it; a mapping for other fields.
-    if content is None or isinstance(content, type):
+    # What the app has put in the session's place: nothing, or Litestar's `Empty` (a class once, now the
+    # member of an Enum), to end it; a mapping for other fields.
+    if content is None or isinstance(content, type | Enum):
         session.clear()
     elif isinstance(content, Mapping):
         for name in [name for name in session if name not in content]:

@@ -119,6 +119,7 @@ class WsgiSite:
         url = urlsplit(target)
         environ: dict[str, Any] = {
             "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
             "PATH_INFO": url.path,
             "QUERY_STRING": url.query,
             "REMOTE_ADDR": ADDRESS,
