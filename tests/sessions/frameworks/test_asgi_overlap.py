@@ -9,7 +9,7 @@ import pytest
 from fastapi import Depends, FastAPI
 from sites import AsgiSite
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import HTTPConnection, Request  # noqa: TC002  # FastAPI reads annotations
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
