@@ -43,8 +43,8 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
         answer: what the response must say to the browser, as far as it is known.
     """
 
-    _inner: Session
     _cookie_value: str | None
+    _held: Session | None
 
     def __init__(self, session_key: str | None = None) -> None:
         self._sessions = sessions()
@@ -76,7 +76,9 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
     @property
     def modified(self) -> bool:
         """Whether there is something to save: what Django or the app said, else what has changed."""
-        return self._inner.modified if self._modified is None else self._modified
+        if self._modified is None:
+            return self._held is not None and self._held.modified
+        return self._modified
 
     @modified.setter
     def modified(self, value: bool) -> None:
@@ -239,12 +241,14 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
 
     @client.setter
     def client(self, client: Client) -> None:
-        self._client = self._inner.client = client
+        self._client = client
+        if self._held is not None:
+            self._held.client = client
 
     @property
     def failure(self) -> StoreUnavailableError | None:
         """Why the app could not use its session; None if it could."""
-        loaded = self._inner.loaded
+        loaded = self._held.loaded if self._held is not None else None
         if loaded is None or loaded.verdict is not Verdict.UNKNOWN:
             return None
         return None if self._sessions.policy.on_unknown is OnUnknown.ANONYMOUS else loaded.failure
@@ -286,8 +290,8 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
         if is_visit:
             yield from self._loading()
             self._inner.accessed = True
-        if self._inner.loaded is not None and self._modified is not False:
-            yield from self._storing(self._inner)
+        if self._held is not None and self._held.accessed and self._modified is not False:
+            yield from self._storing(self._held)
 
     def _storing(self, session: Session) -> Flow[Saved]:
         if session.modified:
@@ -344,7 +348,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
         if fresh.session_id is not None:
             yield from flows.load(fresh, self._sessions)
         if self._inner.loaded is None:
-            self._inner = fresh
+            self._held = fresh
         return fresh
 
     def _loading(self) -> Flow[None]:
@@ -359,7 +363,14 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
 
     def _open(self, value: str | None) -> None:
         self._cookie_value = value
-        self._inner = self._opened(value, self._offers)
+        self._held = None
+
+    @property
+    def _inner(self) -> Session:
+        # Opened at its first use: a request that does not use it does not even check the signature.
+        if self._held is None:
+            self._held = self._opened(self._cookie_value, self._offers)
+        return self._held
 
     def _opened(self, value: str | None, offers: tuple[Offer, ...] = ()) -> Session:
         session = self._sessions.open(value, offers=offers)
