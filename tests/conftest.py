@@ -108,8 +108,11 @@ def limpet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., R
     # Keys of tickets are kept there: not in the home of whoever runs the tests.
     environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
 
-    def start(*arguments: str, folder: Path = ROOT, **more: str) -> Running:
-        running = Running([*arguments, "--listen", "127.0.0.1:0"], {**environ, **more}, folder)
+    def start(
+        *arguments: str, folder: Path = ROOT, listen: str | None = "127.0.0.1:0", **more: str
+    ) -> Running:
+        listening = ["--listen", listen] if listen is not None else []
+        running = Running([*arguments, *listening], {**environ, **more}, folder)
         started.append(running)
         return running
 

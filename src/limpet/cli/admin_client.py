@@ -81,10 +81,12 @@ class AdminClient:
         """
         return self._call("GET", path, None)
 
-    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout_s: float = _TIMEOUT_S
+    ) -> dict[str, Any]:
         """Change something; ends the command with exit code 2 if limpet refuses."""
         try:
-            return self._call(method, path, body or {})
+            return self._call(method, path, body or {}, timeout_s)
         except AdminRefusal as refusal:
             for problem in refusal.body.get("problems", []):
                 click.echo(problem, err=True)
@@ -119,7 +121,9 @@ class AdminClient:
         group_name, facts = found[0]
         return FoundTarget(group_name, f"/targets/{quote(group_name, safe='')}/{quote(name, safe='')}", facts)
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    def _call(
+        self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float = _TIMEOUT_S
+    ) -> dict[str, Any]:
         address = self._address
         connection = http.client.HTTPConnection(address.host or "localhost", address.port or 80)
         headers = {"Host": address.host_header, "Accept": "application/json", "Connection": "close"}
@@ -128,7 +132,7 @@ class AdminClient:
             headers["Content-Type"] = "application/json"
             content = json.dumps(body).encode()
         try:
-            connection.sock = self._connect()
+            connection.sock = self._connect(timeout_s)
             connection.request(method, path, content, headers)
             response = connection.getresponse()
             answer = json.loads(response.read())
@@ -142,11 +146,11 @@ class AdminClient:
             raise AdminRefusal(response.status, answer)
         return answer
 
-    def _connect(self) -> socket.socket:
+    def _connect(self, timeout_s: float) -> socket.socket:
         if self._address.path is None:
-            return socket.create_connection((self._address.host, self._address.port), _TIMEOUT_S)
+            return socket.create_connection((self._address.host, self._address.port), timeout_s)
         sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(_TIMEOUT_S)
+        sock.settimeout(timeout_s)
         sock.connect(self._address.path)
         return sock
 

@@ -27,17 +27,20 @@ from limpet import __version__
 from limpet.config.compile import target_id
 from limpet.config.schema import NAME_PATTERN, NAME_WORDS
 from limpet.control import sockets
+from limpet.control.upgrade import UpgradeError
 from limpet.core.address import Address, parse_address
 from limpet.core.target import Health, Target
 from limpet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    import socket
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from limpet.control.balancer import Balancer
+    from limpet.control.inherited import Inherited
     from limpet.control.state import GroupState
     from limpet.core.target import TargetState
 
@@ -59,30 +62,36 @@ class AdminServer:
 
     Attributes:
         bound: where it listens.
+        sockets: that it listens on.
+        on_upgrade: replaces this process and returns the successor's id; None if that is not possible.
     """
 
     def __init__(self, balancer: Balancer) -> None:
+        self.sockets: list[socket.socket] = []
+        self.on_upgrade: Callable[[], Awaitable[int]] | None = None
         self._balancer = balancer
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
         self.bound: Address | None = None
 
-    async def start(self, address: Address) -> None:
+    async def start(self, address: Address, inherited: Inherited | None = None) -> None:
         """Listen.
 
         Raises:
             ConfigError: the address cannot be bound.
         """
         try:
-            listening = sockets.listen(address, is_private=True)
+            listening = inherited.claim(address) if inherited is not None else []
+            listening = listening or sockets.listen(address, is_private=True)
         except OSError as error:
             reason = error.strerror or str(error)
             raise ConfigError(
                 [f"admin.address: {address} cannot be bound ({reason}); choose another"]
             ) from None
         self.bound = sockets.bound_address(address, listening)
+        self.sockets = listening
         config = uvicorn.Config(
-            Guard(routes(self._balancer), str(self.bound)),
+            Guard(routes(self._balancer, self), str(self.bound)),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -92,13 +101,17 @@ class AdminServer:
         self._server = _Server(config)
         self._task = asyncio.create_task(self._server.serve(sockets=listening))
 
-    async def stop(self) -> None:
-        """Stop listening."""
+    async def stop(self, *, is_handed_over: bool = False) -> None:
+        """Stop listening.
+
+        Args:
+            is_handed_over: another process goes on; a Unix socket's file stays.
+        """
         if self._server is not None and self._task is not None:
             self._server.should_exit = True
             await self._task
             self._server = None
-            if self.bound is not None:
+            if self.bound is not None and not is_handed_over:
                 sockets.close((), self.bound.path)
 
 
@@ -135,15 +148,16 @@ class Guard:
         return None
 
 
-def routes(balancer: Balancer) -> Starlette:
+def routes(balancer: Balancer, server: AdminServer) -> Starlette:
     """Return the application behind the guard."""
-    api = _Api(balancer)
+    api = _Api(balancer, server)
     target = "/targets/{group}/{name}"
     return Starlette(
         routes=[
             Route("/status", api.status),
             Route("/explain/{request_id}", api.explain),
             Route("/reload", api.reload, methods=["POST"]),
+            Route("/upgrade", api.upgrade, methods=["POST"]),
             Route("/targets/{group}", api.add, methods=["POST"]),
             Route(target, api.remove, methods=["DELETE"]),
             Route(f"{target}/drain", api.remove, methods=["POST"]),
@@ -155,8 +169,9 @@ def routes(balancer: Balancer) -> Starlette:
 
 
 class _Api:
-    def __init__(self, balancer: Balancer) -> None:
+    def __init__(self, balancer: Balancer, server: AdminServer) -> None:
         self._balancer = balancer
+        self._server = server
 
     async def status(self, request: Request) -> JSONResponse:
         del request
@@ -176,6 +191,15 @@ class _Api:
         except ConfigError as error:
             return JSONResponse({"error": "nothing was changed", "problems": error.problems}, 400)
         return JSONResponse({"version": self._balancer.snapshot.version})
+
+    async def upgrade(self, request: Request) -> JSONResponse:
+        del request
+        if self._server.on_upgrade is None:
+            raise AdminError(409, "this process runs the app as well; stop it and start it again")
+        try:
+            return JSONResponse({"pid": await self._server.on_upgrade()})
+        except UpgradeError as error:
+            raise AdminError(500, f"nothing was changed: {error}") from None
 
     async def add(self, request: Request) -> JSONResponse:
         group = self._group(request)

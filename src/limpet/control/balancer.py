@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from limpet.config.schema import AccessLogSettings, Settings
     from limpet.control.dns import LookUp
+    from limpet.control.inherited import Inherited
     from limpet.control.plane.contract import DataPlane
     from limpet.core.address import Address
     from limpet.core.model import Forwarding, Listener, Snapshot, TargetGroup
@@ -57,6 +58,7 @@ class Balancer:
         load: reads the settings anew; raises ConfigError.
         look_up: resolves DNS names; the system's resolver if absent.
         on_message: gets sentences for the operator.
+        inherited: sockets that listen already.
 
     Attributes:
         settings: the current ones.
@@ -73,6 +75,7 @@ class Balancer:
         load: Callable[[], Settings],
         look_up: LookUp | None = None,
         on_message: Callable[[str], None] = _to_stderr,
+        inherited: Inherited | None = None,
     ) -> None:
         self._load = load
         self._on_message = on_message
@@ -88,6 +91,8 @@ class Balancer:
         self.reloads = 0
         self.bound: dict[Listener, Address] = {}
         self._sockets: dict[Address, list[socket.socket]] = {}
+        self._inherited = inherited
+        self._is_handed_over = False
         self.snapshot = NOTHING
         self.state = State(self._publish, self._forget)
         self.checker = HealthChecker(Random(secrets.randbits(64)), self._health_changed)  # noqa: S311  # jitter
@@ -246,8 +251,19 @@ class Balancer:
             self.plane.close(bound)
             self._close(bound)
 
+    def sockets(self) -> dict[str, list[list[socket.socket]]]:
+        """Return the listening sockets by address as configured, for a process that takes over."""
+        found: dict[str, list[list[socket.socket]]] = {}
+        for listener, bound in self.bound.items():
+            found.setdefault(str(listener.address), []).append(self._sockets[bound])
+        return found
+
+    def handed_over(self) -> None:
+        """Note that another process listens on the sockets from now on."""
+        self._is_handed_over = True
+
     def _close(self, bound: Address) -> None:
-        sockets.close(self._sockets.pop(bound), bound.path)
+        sockets.close(self._sockets.pop(bound), None if self._is_handed_over else bound.path)
 
     async def _open(self, listeners: list[Listener] | tuple[Listener, ...]) -> None:
         opened: list[Listener] = []
@@ -266,7 +282,9 @@ class Balancer:
             opened.append(listener)
 
     async def _listen(self, listener: Listener) -> None:
-        listening = await asyncio.to_thread(sockets.listen, listener.address)  # a name has to be looked up
+        listening = self._inherited.claim(listener.address) if self._inherited is not None else []
+        if not listening:  # in a thread, for a name has to be looked up
+            listening = await asyncio.to_thread(sockets.listen, listener.address)
         bound = sockets.bound_address(listener.address, listening)
         await self.plane.open(bound, listener, listening)
         self.bound[listener], self._sockets[bound] = bound, listening
