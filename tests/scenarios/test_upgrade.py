@@ -6,15 +6,14 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 APP = """\
 import asyncio, os
@@ -54,7 +53,7 @@ class Crowd:
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
 
-    def __enter__(self) -> Crowd:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -180,10 +179,7 @@ os.execv(sys.argv[1], [sys.argv[1], "up", "--listen", address, *sys.argv[2:]])
 
 
 def test_systemd_binds_the_socket_and_is_told(targets, tmp_path) -> None:
-    """What systemd does, without systemd: LISTEN_FDS from sd_listen_fds(3), NOTIFY_SOCKET from sd_notify(3)."""
-    import subprocess
-    from pathlib import Path
-
+    """What systemd does, without it. Source: sd_listen_fds(3) for LISTEN_FDS, sd_notify(3)."""
     told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     told.settimeout(30)
     told.bind(str(tmp_path / "notify"))
