@@ -10,3 +10,14 @@ import pytest
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "frameworks")]
 pytest.register_assert_rewrite("sites")
+
+
+@pytest.fixture(scope="session")
+def django_users(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Set up Django with the users 1 and 2, once in a process."""
+    import django_project
+    from django.conf import settings
+
+    if not settings.configured:
+        django_project.configure(str(tmp_path_factory.mktemp("django") / "db.sqlite3"))
+        django_project.make_users()
