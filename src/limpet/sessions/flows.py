@@ -1,21 +1,21 @@
-"""What happens between a session and its store, as flows of operations: no I/O here.
+"""What happens between a session and its store at the end of a request, as flows: no I/O here.
 
-`load` runs at the first access, `save` at the end of the request and before its headers go out.
+`save` runs before the response's headers go out. What happens at the first access is in `loading`.
 Written once; `Sessions` drives them with a sync or an async store.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from limpet.sessions import decide
-from limpet.sessions.decide import Act, CookieAct, Verdict
-from limpet.sessions.errors import SessionConflictError, StoreUnavailableError, UndecodableError
-from limpet.sessions.migration.adopt import adopt, end_old
+from limpet.sessions.decide import Act, CookieAct
+from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
+from limpet.sessions.migration.adopt import end_old
 from limpet.sessions.move import Move, Moved
-from limpet.sessions.operations import EPOCH_BYTES, Commit, Create, End, Flow, Load, ReadFacts, Stored, ask
+from limpet.sessions.operations import EPOCH_BYTES, Commit, Create, End, Flow, ReadFacts, Stored, ask
 from limpet.sessions.policy import TOMBSTONE_S, store_until_s
 from limpet.sessions.record import (
     TOKEN_BYTES,
@@ -29,14 +29,14 @@ from limpet.sessions.record import (
     Record,
     Tombstone,
 )
-from limpet.sessions.session import NO_WISHES, Loaded
+from limpet.sessions.session import NO_WISHES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from limpet.sessions.fields import Unsaved
     from limpet.sessions.service import Sessions
-    from limpet.sessions.session import Session
+    from limpet.sessions.session import Loaded, Session
     from limpet.sessions.session_id import SessionId
 
 #: Tries for a field with a merge rule; each failure means that another request succeeded.
@@ -62,82 +62,6 @@ class Saved(NamedTuple):
 
 _KEEP = Saved(CookieAct.KEEP)
 _OVERTAKEN = Saved(CookieAct.KEEP, is_overtaken=True)
-
-
-def load(session: Session, sessions: Sessions) -> Flow[None]:
-    """Ask for the session that the request's cookies name, ours first, and tell the session."""
-    try:
-        loaded = yield from _load_any(session, sessions)
-    except StoreUnavailableError as error:
-        sessions.events.failed(error)
-        loaded = _stale(session, session.session_id, sessions, error)
-    else:
-        _remember(session.session_id, loaded, sessions)
-    session.take(loaded)
-
-
-def _load_any(session: Session, sessions: Sessions) -> Flow[Loaded]:
-    own = Loaded(Verdict.ABSENT)
-    if session.session_id is not None:
-        own = yield from _load(session.session_id, sessions)
-    # A visitor may have logged in meanwhile on a server that runs the old library still.
-    is_decided = own.record is not None and (own.record.meta.user or own.record.meta.old == session.old_tag)
-    if not session.shown or is_decided:
-        return own
-    adopted = yield from adopt(session, sessions, logged_in_only=own.record is not None)
-    if adopted is None:
-        return own
-    loaded = yield from _opened(adopted.session_id, adopted.stored, sessions)
-    if loaded.record is None:
-        return loaded if own.record is None else own
-    session.session_id = adopted.session_id
-    return replace(loaded, is_adopted=True)
-
-
-def _remember(session_id: SessionId | None, loaded: Loaded, sessions: Sessions) -> None:
-    if sessions.recent is None or session_id is None:
-        return
-    if loaded.key is not None and loaded.record is not None:
-        sessions.recent.remember(session_id.key, loaded.key, loaded.record, sessions.now_s())
-    else:
-        sessions.recent.forget(session_id.key)
-
-
-def _stale(
-    session: Session, session_id: SessionId | None, sessions: Sessions, error: StoreUnavailableError
-) -> Loaded:
-    # What a store said that makes no sense is no reason to believe an old copy instead.
-    may_read = session.client.is_safe and not isinstance(error, UndecodableError)
-    now_s, recent = sessions.now_s(), sessions.recent
-    found = recent.find(session_id.key, now_s) if recent and session_id and may_read else None
-    if found is not None:
-        key, record = found
-        judgement = decide.judge(Stored(record, record.epoch), now_s, sessions.policy)
-        if judgement.record is not None:
-            return Loaded(Verdict.FOUND, key, record, failure=error)
-    return Loaded(Verdict.UNKNOWN, failure=error)
-
-
-def _load(session_id: SessionId, sessions: Sessions) -> Flow[Loaded]:
-    return (yield from _opened(session_id, (yield from ask(Load(session_id.key))), sessions))
-
-
-def _opened(session_id: SessionId, stored: Stored, sessions: Sessions) -> Flow[Loaded]:
-    key = session_id.key
-    now_s = sessions.now_s()  # after the first answer, which may tell how late it is for the store
-    judgement = decide.judge(stored, now_s, sessions.policy)
-    if judgement.follow is not None:
-        successor = decide.judge((yield from ask(Load(judgement.follow))), now_s, sessions.policy)
-        if decide.may_follow(successor, now_s, sessions.policy):
-            return Loaded(Verdict.FOUND, judgement.follow, successor.record, is_renewed=True)
-    if judgement.verdict is Verdict.FOUND:
-        return Loaded(Verdict.FOUND, key, judgement.record)
-    reason = judgement.reason
-    if reason is None:
-        facts = yield from ask(ReadFacts(now_s, key))
-        reason = decide.why_absent(session_id, facts, now_s, sessions.policy)
-    sessions.events.found_dead(reason, sessions.ring.reference(key))
-    return Loaded(Verdict.ABSENT, key, reason=reason, is_straggler=judgement.is_straggler)
 
 
 def save(session: Session, sessions: Sessions) -> Flow[Saved]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from limpet.core.cookies import find_values
 from limpet.errors import ConfigError
-from limpet.sessions import flows
+from limpet.sessions import flows, loading
 from limpet.sessions.codec import Sealing, pack
 from limpet.sessions.cookie import CookieSettings
 from limpet.sessions.decide import CookieAct
@@ -166,12 +166,12 @@ class Sessions:
     def load(self, session: Session) -> None:
         """Load a session now, blocking; an access does so by itself."""
         if session.loaded is None:
-            drive(flows.load(session, self), self.store)
+            drive(loading.load(session, self), self.store)
 
     async def aload(self, session: Session) -> None:
         """Load a session without blocking the event loop; do it before the first access."""
         if session.loaded is None:
-            await adrive(flows.load(session, self), self.store)
+            await adrive(loading.load(session, self), self.store)
 
     def save(self, session: Session) -> list[tuple[str, str]]:
         """Save a session and return the headers that the response needs; call it before they go out.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 
-from limpet.sessions import flows
+from limpet.sessions import flows, loading
 from limpet.sessions.decide import CookieAct, Verdict
 from limpet.sessions.django.from_settings import sessions
 from limpet.sessions.django.lifetime import apply_expiry
@@ -331,7 +331,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
     def _deleting(self, session_key: str | None) -> Flow[None]:
         other = self._opened(session_key or self._cookie_value)
         if other.session_id is not None:
-            yield from flows.load(other, self._sessions)
+            yield from loading.load(other, self._sessions)
             other.logout()
             yield from flows.save(other, self._sessions)
 
@@ -340,20 +340,20 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
             yield from self._saving()
         other = self._opened(session_key)
         if other.session_id is not None:
-            yield from flows.load(other, self._sessions)
+            yield from loading.load(other, self._sessions)
         return not other.is_new
 
     def _reading(self) -> Flow[Session]:
         fresh = self._opened(self._cookie_value)
         if fresh.session_id is not None:
-            yield from flows.load(fresh, self._sessions)
+            yield from loading.load(fresh, self._sessions)
         if self._inner.loaded is None:
             self._held = fresh
         return fresh
 
     def _loading(self) -> Flow[None]:
         if self._inner.loaded is None:
-            yield from flows.load(self._inner, self._sessions)
+            yield from loading.load(self._inner, self._sessions)
 
     def _drive(self, flow: Flow[Any]) -> Any:
         return self._sessions.run(flow)
