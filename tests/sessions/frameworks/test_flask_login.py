@@ -183,6 +183,35 @@ def test_another_user_gets_nothing_of_the_first(client: FlaskClient, sessions: S
     assert sessions.list_user("7") == []
 
 
+def test_another_user_in_one_request(app: Flask, client: FlaskClient, sessions: Sessions) -> None:
+    def switch() -> str:
+        logout_user()
+        login_user(User("8"))
+        flash("you are 8 now")
+        return "ok"
+
+    app.add_url_rule("/switch", view_func=switch)
+    client.get("/login/7")
+    old = value(client)
+    client.get("/switch")
+    assert who(client) == {"user": "8", "bound": "8", "fresh": True, "messages": ["you are 8 now"]}
+    assert (sessions.list_user("7"), len(sessions.list_user("8"))) == ([], 1)
+    client.set_cookie("session", old)
+    assert who(client)["user"] is None
+
+
+def test_a_logout_and_login_of_the_same_user_in_one_request(
+    app: Flask, client: FlaskClient, sessions: Sessions
+) -> None:
+    app.add_url_rule("/again", view_func=lambda: str(logout_user() and login_user(User("7"))))
+    client.get("/login/7")
+    old = value(client)
+    client.get("/again")
+    assert value(client) != old
+    assert who(client)["user"] == "7"
+    assert len(sessions.list_user("7")) == 1
+
+
 def test_remember_me_comes_back_in_as_a_new_session(client: FlaskClient, sessions: Sessions) -> None:
     response = client.get("/login/7?remember=1")
     assert sorted(each.split("=")[0] for each in response.headers.getlist("Set-Cookie")) == [
