@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from limpet import __version__
 from limpet.config.compile import target_id
 from limpet.config.schema import NAME_PATTERN, NAME_WORDS
 from limpet.control import sockets
+from limpet.control.metrics import exposition
 from limpet.control.upgrade import UpgradeError
 from limpet.core.address import Address, parse_address
 from limpet.core.target import Health, Target
@@ -155,6 +156,7 @@ def routes(balancer: Balancer, server: AdminServer) -> Starlette:
     return Starlette(
         routes=[
             Route("/status", api.status),
+            Route("/metrics", api.metrics),
             Route("/explain/{request_id}", api.explain),
             Route("/reload", api.reload, methods=["POST"]),
             Route("/upgrade", api.upgrade, methods=["POST"]),
@@ -176,6 +178,10 @@ class _Api:
     async def status(self, request: Request) -> JSONResponse:
         del request
         return JSONResponse(await status(self._balancer))
+
+    async def metrics(self, request: Request) -> Response:
+        data, content_type = await exposition(self._balancer, request.headers.get("accept", ""))
+        return Response(data, headers={"content-type": content_type})
 
     async def explain(self, request: Request) -> JSONResponse:
         request_id = request.path_params["request_id"]

@@ -67,7 +67,7 @@ class Balancer:
         state: of the targets.
         keys: where the keys of tickets came from.
         bound: addresses that are listened on, by listener.
-        reloads: how often a reload succeeded.
+        reloads, refused_reloads: how often a reload succeeded, and how often nothing was changed.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Balancer:
         self.keys: LoadedKeys = load_keys(self.settings.keys)
         self.started_s = time.monotonic()
         self.reloads = 0
+        self.refused_reloads = 0
         self.bound: dict[Listener, Address] = {}
         self._sockets: dict[Address, list[socket.socket]] = {}
         self._inherited = inherited
@@ -132,28 +133,35 @@ class Balancer:
             ConfigError: with every mistake; nothing was changed.
         """
         async with self._reload_lock:
-            settings = self._load()
-            keys = load_keys(settings.keys, self.keys)
-            forwarding = _forwarding(settings)
-            listeners = _listeners(settings)
-            tls = _target_tls(settings)
-            targets = await self._targets(settings)
-            is_same_log = settings.access_log == self.settings.access_log
-            if not is_same_log:
-                _check_log(settings.access_log)
-            # Nothing that may fail comes after the listeners, and they undo what they did.
-            changed = _changed(self.bound, listeners)
-            await self._open([x for x in listeners if x not in self.bound and x not in changed.values()])
-            self._relisten(changed, listeners)
-            self.state.apply(settings, self._sealing(keys), targets, listeners, forwarding, tls)
-            self._resolved = targets
-            if not is_same_log:
-                self._use_log(settings.access_log)
-            if settings.workers != self.settings.workers:
-                self._on_message("workers: another number of them needs a restart")
-            self.settings, self.keys = settings, keys
-            self.checker.watch(self.state.groups)
+            try:
+                await self._reload()
+            except ConfigError:
+                self.refused_reloads += 1
+                raise
             self.reloads += 1
+
+    async def _reload(self) -> None:
+        settings = self._load()
+        keys = load_keys(settings.keys, self.keys)
+        forwarding = _forwarding(settings)
+        listeners = _listeners(settings)
+        tls = _target_tls(settings)
+        targets = await self._targets(settings)
+        is_same_log = settings.access_log == self.settings.access_log
+        if not is_same_log:
+            _check_log(settings.access_log)
+        # Nothing that may fail comes after the listeners, and they undo what they did.
+        changed = _changed(self.bound, listeners)
+        await self._open([x for x in listeners if x not in self.bound and x not in changed.values()])
+        self._relisten(changed, listeners)
+        self.state.apply(settings, self._sealing(keys), targets, listeners, forwarding, tls)
+        self._resolved = targets
+        if not is_same_log:
+            self._use_log(settings.access_log)
+        if settings.workers != self.settings.workers:
+            self._on_message("workers: another number of them needs a restart")
+        self.settings, self.keys = settings, keys
+        self.checker.watch(self.state.groups)
 
     async def stop(self, timeout_s: float, cutting: asyncio.Event | None = None) -> int:
         """Stop listening, let requests finish, then stop everything.

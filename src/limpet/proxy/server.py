@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from limpet.proxy.acceptor import Acceptor
 from limpet.proxy.client_protocol import ClientConnection
+from limpet.proxy.counters import Counters
 from limpet.proxy.http1.request import RequestReader
 from limpet.proxy.pool import TargetPool
 from limpet.proxy.recent import RecentExchanges
@@ -69,6 +70,7 @@ class Proxy:
         shaking: connections to TLS listeners whose handshake is not over.
         handshakes: what became of the others' handshakes.
         recent: the last decisions, by request id.
+        counters: what became of requests.
         is_draining: no new connection is wanted; answers close theirs.
         requests: finished requests.
         rejected_connections: closed because there were too many.
@@ -92,6 +94,7 @@ class Proxy:
         self.shaking: set[AcceptedTls] = set()
         self.handshakes = Handshakes()
         self.recent = RecentExchanges()
+        self.counters = Counters()
         self._finished: list[Exchange] = []
         self.is_draining = False
         self.requests = 0
@@ -283,6 +286,7 @@ class Proxy:
             self._finished = []
             if self.access_log is not None:
                 self.access_log.write(finished)
+            self.counters.add(finished)
             self.recent.add(finished)
 
     def explain(self, request_id: str) -> dict[str, object] | None:

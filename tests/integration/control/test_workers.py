@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 WORKERS = {"workers": 2}
 
@@ -366,3 +367,27 @@ def test_status_is_json_over_two_workers(limpet):
     answer = running.command("status", "--json")
     assert json.loads(answer.stdout)["workers"] == 2
     assert running.end() == 0
+
+
+def test_metrics_are_those_of_all_workers_and_survive_one(play):
+    async def story(ground):
+        await start(ground, "A")
+        for _ in range(20):
+            await ground.get()
+        assert await counted(ground) == 20
+        dead = pids(ground)[0]
+        os.kill(dead, signal.SIGKILL)
+        await replaced(ground, dead)
+        assert await counted(ground) == 20
+        for _ in range(20):
+            await ground.get()
+        assert await counted(ground) == 40
+
+    play(story)
+
+
+async def counted(ground):
+    status, text = await ground.call("GET", "/metrics")
+    assert status == 200
+    families = text_string_to_metric_families(text.decode())
+    return sum(x.value for family in families for x in family.samples if x.name == "limpet_requests_total")

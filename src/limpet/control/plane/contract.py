@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from limpet.core.address import Address
     from limpet.core.model import Listener, Snapshot
     from limpet.core.target import TargetState
+    from limpet.proxy.counters import Outcome
 
 
 class Totals(NamedTuple):
@@ -43,7 +44,13 @@ class Active(NamedTuple):
 
 
 class DataPlane(Protocol):
-    """Listens, routes and forwards; it decides nothing that outlives a request."""
+    """Listens, routes and forwards; it decides nothing that outlives a request.
+
+    Attributes:
+        deaths: workers that ended unasked.
+    """
+
+    deaths: int
 
     async def start(self) -> None:
         """Make ready to serve."""
@@ -95,6 +102,10 @@ class DataPlane(Protocol):
 
     async def active_sessions(self) -> Mapping[str, Active]:
         """Return how many sessions each target serves, by group."""
+        ...
+
+    async def outcomes(self) -> Mapping[Outcome, list[float]]:
+        """Return what became of requests; see `proxy.counters`."""
         ...
 
     async def explain(self, request_id: str) -> dict[str, object] | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from limpet.core.target import TargetState
     from limpet.errors import ErrorKind
     from limpet.proxy.board import Place
+    from limpet.proxy.counters import Outcome
 
 #: Until the first configuration.
 NOTHING = Snapshot(version=0, listeners=(), groups={})
@@ -40,6 +41,7 @@ class LocalPlane:
         on_target_error: Callable[[TargetGroup, TargetState, ErrorKind], None],
         place: Place | None = None,
     ) -> None:
+        self.deaths = 0
         self.proxy = Proxy(NOTHING, access_log=None, on_target_error=on_target_error, place=place)
 
     async def start(self) -> None:
@@ -92,6 +94,11 @@ class LocalPlane:
             name: Active(group.sessions.counts(now_s), group.sessions.is_truncated)
             for name, group in self.proxy.snapshot.groups.items()
         }
+
+    async def outcomes(self) -> Mapping[Outcome, list[float]]:
+        """Return what became of requests."""
+        self.proxy.settle()
+        return self.proxy.counters.rows
 
     async def explain(self, request_id: str) -> dict[str, object] | None:
         """Return a recent request's decision."""

@@ -24,14 +24,19 @@ from limpet.control.plane.local import LocalPlane
 from limpet.proxy.board import Board, Place
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from limpet.config.schema import AccessLogSettings
     from limpet.core.address import Address
     from limpet.core.model import Listener, TargetGroup
     from limpet.core.target import TargetState
     from limpet.errors import ErrorKind
+    from limpet.proxy.counters import Outcome
 
 #: How long requests may go on once control is gone.
 _ORPHANED_S = 5.0
+#: How much of what was counted may be lost with a worker.
+_TELL_S = 1.0
 
 
 def main(number: int, workers: int, channel: int, board: int) -> None:
@@ -70,6 +75,17 @@ class _Worker:
         self._channel = Channel(self._loop, end, self._take, self._orphaned)
         self._work = self._loop.create_task(self._carry_out())
         self._channel.send(("ready", os.getpid()))
+        self._told_requests = 0
+        self._loop.call_later(_TELL_S, self._tell_outcomes)
+
+    def _tell_outcomes(self) -> None:
+        # Without being asked: what a worker has counted must not be lost with it.
+        proxy = self._plane.proxy
+        if proxy.requests != self._told_requests:
+            self._told_requests = proxy.requests
+            proxy.settle()
+            self._channel.send(("outcomes", proxy.counters.rows))
+        self._loop.call_later(_TELL_S, self._tell_outcomes)
 
     def _take(self, message: tuple[int | None, str, tuple[Any, ...]], descriptors: deque[int]) -> None:
         number, name, arguments = message
@@ -133,6 +149,9 @@ class _Worker:
 
     async def _do_nothing(self) -> None:
         """Answer that all before has been done."""
+
+    async def _do_outcomes(self) -> Mapping[Outcome, list[float]]:
+        return await self._plane.outcomes()
 
     async def _do_explain(self, request_id: str) -> dict[str, object] | None:
         return await self._plane.explain(request_id)

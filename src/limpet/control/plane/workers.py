@@ -24,6 +24,7 @@ from limpet.control.plane.copying import pack_snapshot
 from limpet.core.active_sessions import count_targets
 from limpet.errors import ConfigError
 from limpet.proxy.board import SLOTS, Board, make_file
+from limpet.proxy.counters import add_rows
 
 if TYPE_CHECKING:
     from collections import deque
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from limpet.core.model import Listener, Snapshot, TargetGroup
     from limpet.core.target import TargetState
     from limpet.errors import ErrorKind
+    from limpet.proxy.counters import Outcome
 
 _START_S = 20.0
 _ANSWER_S = 2.0
@@ -71,6 +73,8 @@ class Workers:
         self._free = list(range(SLOTS - 1, -1, -1))
         self._counted: dict[TargetState, Counter[str]] = {}  # by workers that are gone
         self._totals: Counter[str] = Counter()  # as well
+        self._outcomes: dict[Outcome, list[float]] = {}  # as well
+        self.deaths = 0
         self._snapshot: tuple[Snapshot, bytes] | None = None
         self._listening: dict[Address, tuple[Listener, Sequence[socket.socket]]] = {}
         self._log: AccessLogSettings | None = None
@@ -159,6 +163,14 @@ class Workers:
                     truncated.add(name)
         return {name: Active(count_targets(targets), name in truncated) for name, targets in seen.items()}
 
+    async def outcomes(self) -> Mapping[Outcome, list[float]]:
+        """Return what became of requests in all workers, those that are gone included."""
+        await asyncio.gather(*(worker.count() for worker in self._living()))
+        total = dict(self._outcomes)
+        for worker in self._workers:
+            add_rows(total, worker.outcomes)
+        return total
+
     async def explain(self, request_id: str) -> dict[str, object] | None:
         """Return a recent request's decision, whichever worker made it."""
         answers = await self._ask("explain", request_id)
@@ -215,6 +227,7 @@ class Workers:
         while True:
             started_s = loop.time()
             how = await worker.wait()
+            self.deaths += 1
             self._clear(worker)
             if loop.time() - started_s > _SETTLED_S:
                 pause_s = _FIRST_PAUSE_S
@@ -225,6 +238,8 @@ class Workers:
                 await worker.start()
 
     def _clear(self, worker: _Worker) -> None:
+        add_rows(self._outcomes, worker.outcomes)
+        worker.outcomes = {}
         self._totals["requests"] += self._board.get(worker.number, "requests")
         self._totals["rejected"] += self._board.get(worker.number, "rejected")
         slots = list(self._slots.values())
@@ -281,6 +296,7 @@ class _Worker:
         self._ready = asyncio.Event()
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
+        self.outcomes: Mapping[Outcome, list[float]] = {}
 
     async def start(self) -> None:
         """Start a process and wait until it is ready.
@@ -349,6 +365,11 @@ class _Worker:
         with contextlib.suppress(WorkerError):  # it died: the next one gets them
             await self.call("nothing")
 
+    async def count(self) -> None:
+        """Ask what it has counted; what it told last stands if it does not answer."""
+        with contextlib.suppress(WorkerError):
+            self.outcomes = await self.call("outcomes")
+
     async def call(self, name: str, *arguments: Any, patience_s: float = _ANSWER_S) -> Any:
         """Ask for something and return the answer.
 
@@ -374,6 +395,8 @@ class _Worker:
             self.is_ready = True
             self._ready.set()
             self._all.brief(self)
+        elif message[0] == "outcomes":
+            self.outcomes = message[1]
         elif message[0] == "reply":
             answer = self._answers.get(message[1])
             if answer is not None and not answer.done():
