@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 TIMEOUT_S = 30.0
 RETRY_S = 0.1
@@ -112,6 +112,11 @@ class Browser:
         """Open the front page; whether it greets this user."""
         _, body = await self._exchange("GET", "/", "")
         return f"Hello {self.name}" in body
+
+    async def is_logged_out(self) -> bool:
+        """Open the front page; whether it greets nobody."""
+        before = self._tally.logged_out[self.name]
+        return not await self.visit() and self._tally.logged_out[self.name] > before
 
     async def put_in_cart(self) -> None:
         """Put a thing in the cart, and see the page after it."""
@@ -238,13 +243,20 @@ class Killer:
             os.kill(self._alive.pop(victim), signal.SIGKILL)
 
 
+async def patiently(act: Callable[[], Awaitable[bool]]) -> None:
+    """Do something until it works: a busy machine may make the store miss its deadline."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not await act():
+            pass
+
+
 @asynccontextmanager
 async def shoppers(url: str, count: int, tally: Tally) -> AsyncIterator[list[Browser]]:
     """Open browsers and log in with each, under names of their own."""
     browsers = [Browser(url, f"user{number}", tally) for number in range(count)]
     try:
         for browser in browsers:
-            assert await browser.log_in()
+            await patiently(browser.log_in)
         yield browsers
     finally:
         for browser in browsers:
@@ -252,17 +264,21 @@ async def shoppers(url: str, count: int, tally: Tally) -> AsyncIterator[list[Bro
 
 
 @asynccontextmanager
-async def shopping(browsers: Iterable[Browser], seed: int = 7) -> AsyncIterator[None]:
-    """Shop with all browsers while the body runs, and until each has finished its step."""
+async def shopping(browsers: Iterable[Browser], pause_s: float = 0.02) -> AsyncIterator[None]:
+    """Shop with all browsers while the body runs, and until each has finished its step.
+
+    Args:
+        pause_s: between two steps of a browser.
+    """
     is_over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for number, browser in enumerate(browsers):
-            group.create_task(_shop(browser, Random(f"{seed}/{number}"), is_over))
+            group.create_task(_shop(browser, Random(number), pause_s, is_over))
         yield
         is_over.set()
 
 
-async def _shop(browser: Browser, rng: Random, is_over: asyncio.Event) -> None:
+async def _shop(browser: Browser, rng: Random, pause_s: float, is_over: asyncio.Event) -> None:
     # Look at pages and put things in the cart, at times in several tabs at once.
     while not is_over.is_set():
         mood = rng.random()
@@ -272,6 +288,7 @@ async def _shop(browser: Browser, rng: Random, is_over: asyncio.Event) -> None:
             await browser.put_in_cart()
         else:
             await browser.visit()
+        await asyncio.sleep(pause_s)
 
 
 async def all_carts(browsers: Iterable[Browser]) -> list[str]:

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 30.0
 #: A store as docs/sessions/operate.md wants it: nothing to warn of, and no write is lost with the process.
 SOUND = {"maxmemory": "64mb", "maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}
 _SENTINEL = """
 port {port}
 dir {folder}
 sentinel monitor sessions 127.0.0.1 {primary} 1
-sentinel down-after-milliseconds sessions 300
+sentinel down-after-milliseconds sessions 1000
 sentinel failover-timeout sessions 3000
 """
 
