@@ -112,9 +112,11 @@ class _Http:
             await app(self._scope, receive, self.send)
         except Exception as error:
             outage = outage_behind(error)
-            if outage is None or not self._may_refuse():
+            if outage is None or not (self._may_refuse() or self._is_refused):
                 raise
-            await self._refuse(outage)
+            # Starlette raises it again after a page for it, which was replaced here.
+            if not self._is_refused:
+                await self._refuse(outage)
         else:
             if session.refusal is not None and self._may_refuse() and not self._has_begun:
                 await self._refuse(session.refusal)

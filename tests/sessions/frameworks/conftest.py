@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-pytest.register_assert_rewrite("overlap", "sites")
+pytest.register_assert_rewrite("asgi_apps", "overlap", "sites")
 
 
 @pytest.fixture(scope="session")

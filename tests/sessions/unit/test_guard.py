@@ -106,8 +106,9 @@ def test_an_open_breaker_asks_nothing() -> None:
     assert not guard.is_slow
 
 
-def test_sessions_import_no_server_framework_or_client() -> None:
-    code = "import sys, limpet.sessions; print(*sys.modules)"
+@pytest.mark.parametrize("module", ["", ".asgi", ".wsgi"])
+def test_sessions_import_no_server_framework_or_client(module: str) -> None:
+    code = f"import sys, limpet.sessions{module}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
@@ -115,6 +116,7 @@ def test_sessions_import_no_server_framework_or_client() -> None:
         "uvloop",
         "gunicorn_h1c",
         "starlette",
+        "litestar",
         "flask",
         "django",
         "redis",
@@ -123,6 +125,8 @@ def test_sessions_import_no_server_framework_or_client() -> None:
         "pydantic",
     }
     assert not unwanted & set(loaded)
+    ours = {f"limpet.sessions.{name}" for name in ("asgi", "wsgi", "flask", "django")}
+    assert ours & set(loaded) <= {f"limpet.sessions{module}"}
 
 
 def test_every_store_has_one_line_and_one_file() -> None:
