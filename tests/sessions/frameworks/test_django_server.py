@@ -103,6 +103,9 @@ def test_the_admin(url: str, valkey_of_its_own: ValkeyServer) -> None:
         assert "sessionid" not in client.cookies
         with httpx.Client(base_url=url, cookies=old, timeout=TIMEOUT_S) as thief:
             assert not is_in(thief)
+        log_in(client)
+        _operator(valkey_of_its_own)
+        assert not is_in(client)
 
 
 def _parallel(client: httpx.Client) -> None:
@@ -115,6 +118,20 @@ def _worker_dies(client: httpx.Client) -> None:
     os.kill(client.get("/process").json()["pid"], signal.SIGKILL)
     for _ in range(5):
         assert is_in(client)
+
+
+def _operator(valkey: ValkeyServer) -> None:
+    # With the secret that Django uses, which is its own here.
+    environ = {
+        **os.environ,
+        "LIMPET_SESSION_STORE": f"valkey://127.0.0.1:{valkey.port}",
+        "LIMPET_SECRET": settings.SECRET_KEY,
+    }
+    command = [sys.executable, "-m", "limpet", "sessions"]
+    listed = subprocess.run([*command, "list", "1"], env=environ, capture_output=True, text=True, check=True)
+    assert "127.0.0.1" in listed.stdout
+    assert "python-httpx" in listed.stdout
+    subprocess.run([*command, "revoke", "--user", "1"], env=environ, check=True, timeout=TIMEOUT_S)
 
 
 def _store_freezes(client: httpx.Client, valkey: ValkeyServer) -> None:

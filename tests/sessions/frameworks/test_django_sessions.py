@@ -340,6 +340,36 @@ def test_asynchronous_test_client(store: WatchedStore) -> None:
         asyncio.run(play())
 
 
+def test_csrf_tokens_and_messages_in_the_session(store: WatchedStore) -> None:
+    changes = {
+        "CSRF_USE_SESSIONS": True,
+        "MESSAGE_STORAGE": "django.contrib.messages.storage.session.SessionStorage",
+    }
+    with override_settings(LIMPET_SESSION_STORE=store, **changes):
+        client = Client(enforce_csrf_checks=True)
+        page = client.get("/admin/login/").content.decode()
+        token = page.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
+        fields = {"username": "user1", "password": django_project.PASSWORD, "csrfmiddlewaretoken": token}
+        assert client.post("/admin/login/?next=/admin/", fields).status_code == 302
+        assert client.get("/admin/").status_code == 200
+        assert "csrftoken" not in client.cookies
+
+
+def test_an_error_page_that_needs_the_session(store: WatchedStore) -> None:
+    # Django's own does, with CSRF tokens in the session: the exception comes out of its handler.
+    changes = {"LIMPET_SESSION_STORE": store, "CSRF_USE_SESSIONS": True}
+    with wsgi(**changes) as site:
+        browser = Browser(site)
+        browser.get("/login/1")
+        store.is_down = True
+        assert browser.get("/untouched").status == 503
+    store.is_down = False
+    with asgi(**changes) as asgi_site:
+        browser.site = asgi_site
+        store.is_down = True
+        assert browser.get("/async/state").status == 503
+
+
 # Lifetimes.
 
 

@@ -45,8 +45,21 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
             sessions()
             _log_findings()
 
+    def __call__(self, request: Any) -> Any:
+        """Answer a request."""
+        try:
+            return super().__call__(request)
+        except _ANSWERED as error:
+            return _refusal(error)  # Django's error page needed the session, too
+
     async def __acall__(self, request: Any) -> Any:
         """Answer a request without blocking the event loop."""
+        try:
+            return await self._aanswer(request)
+        except _ANSWERED as error:
+            return _refusal(error)
+
+    async def _aanswer(self, request: Any) -> Any:
         self.process_request(request)
         if self._is_for_limpet and sessions().store.is_slow:
             await request.session.preload()
@@ -54,11 +67,8 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
         session = getattr(request, "session", None)
         if not isinstance(session, SessionStore):
             return await sync_to_async(super().process_response)(request, response)
-        try:
-            if response.status_code < _FAILED:
-                await session.afinish(is_visit=settings.SESSION_SAVE_EVERY_REQUEST)
-        except _ANSWERED as error:
-            return _refusal(error)
+        if response.status_code < _FAILED:
+            await session.afinish(is_visit=settings.SESSION_SAVE_EVERY_REQUEST)
         return _answered(request, session, response)
 
     def process_request(self, request: Any) -> None:
@@ -77,16 +87,14 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
         session = getattr(request, "session", None)
         if not isinstance(session, SessionStore):
             return super().process_response(request, response)
-        try:
-            if response.status_code < _FAILED:
-                session.finish(is_visit=settings.SESSION_SAVE_EVERY_REQUEST)
-        except _ANSWERED as error:
-            return _refusal(error)
+        if response.status_code < _FAILED:
+            session.finish(is_visit=settings.SESSION_SAVE_EVERY_REQUEST)
         return _answered(request, session, response)
 
     def process_exception(self, request: Any, exception: Exception) -> Any:  # noqa: ARG002  # Django's signature
         """Answer for a view that met a store that does not answer, or a session that is over."""
-        return _refusal(exception) if isinstance(exception, _ANSWERED) else None
+        is_ours = self._is_for_limpet and isinstance(exception, _ANSWERED)
+        return _refusal(exception) if is_ours else None
 
 
 def _answered(request: Any, session: SessionStore, response: Any) -> Any:
