@@ -138,9 +138,10 @@ class _Save:
 
     def _plan(self) -> tuple[Act, ...]:
         wishes, session_id, record = self.session.wishes, self.session.session_id, self.loaded.record
-        may_differ = wishes != NO_WISHES or bool(self.session.shown)
-        may_differ = may_differ or (record is not None and record.meta.confirmed_s == 0)
-        is_new_meta = record is not None and may_differ and self._next_meta() != self._old().meta
+        may_differ = record is not None and (
+            wishes != NO_WISHES or record.meta.confirmed_s == 0 or bool(self.session.offers)
+        )
+        is_new_meta = may_differ and self._next_meta() != self._old().meta
         return decide.plan_save(
             has_record=record is not None,
             logs_out=wishes.logs_out,

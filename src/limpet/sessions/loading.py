@@ -13,6 +13,7 @@ from limpet.sessions.operations import Flow, Load, ReadFacts, Stored, ask
 from limpet.sessions.session import Loaded
 
 if TYPE_CHECKING:
+    from limpet.sessions.record import Record
     from limpet.sessions.service import Sessions
     from limpet.sessions.session import Session
     from limpet.sessions.session_id import SessionId
@@ -34,9 +35,7 @@ def _load_any(session: Session, sessions: Sessions) -> Flow[Loaded]:
     own = Loaded(Verdict.ABSENT)
     if session.session_id is not None:
         own = yield from _load(session.session_id, sessions)
-    # A visitor may have logged in meanwhile on a server that runs the old library still.
-    is_decided = own.record is not None and (own.record.meta.user or own.record.meta.old == session.old_tag)
-    if not session.shown or is_decided:
+    if not _may_adopt(session, own.record):
         return own
     adopted = yield from adopt(session, sessions, logged_in_only=own.record is not None)
     if adopted is None:
@@ -46,6 +45,14 @@ def _load_any(session: Session, sessions: Sessions) -> Flow[Loaded]:
         return loaded if own.record is None else own
     session.session_id = adopted.session_id
     return replace(loaded, is_adopted=True)
+
+
+def _may_adopt(session: Session, own: Record | None) -> bool:
+    # Our session rules. But a visitor may have logged in meanwhile on a server that runs the old
+    # library still: then the old cookie is another one than when our session began.
+    if own is None:
+        return bool(session.shown)
+    return not own.meta.user and session.old_tag not in (b"", own.meta.old)
 
 
 def _remember(session_id: SessionId | None, loaded: Loaded, sessions: Sessions) -> None:

@@ -345,7 +345,7 @@ class Session(MutableMapping[str, Any]):
                 old=self.old_tag,
             )
         return meta._replace(
-            old=self.old_tag or meta.old,
+            old=meta.old if meta.user else self.old_tag or meta.old,
             idle_s=wishes.idle_s if wishes.idle_s is not None else meta.idle_s,
             ends_s=wishes.ends_s if wishes.ends_s is not None else meta.ends_s,
             is_persistent=meta.is_persistent if wishes.is_persistent is None else wishes.is_persistent,

@@ -29,6 +29,8 @@ ENGINES = [*STORED, "signed_cookies"]
 IN = {"user": "1", "mine": 0, "theirs": None}
 OUT = {"user": None, "mine": None, "theirs": None}
 DAY_S = 86400.0
+REDIS = "django.core.cache.backends.redis.RedisCache"
+NO_CACHE = {"default": {"BACKEND": REDIS, "LOCATION": "redis://127.0.0.1:1"}}
 
 
 class DjangoSite:
@@ -52,7 +54,7 @@ class World:
         self.is_stored = engine in STORED
         serve = django_project.asgi if is_async else django_project.wsgi
         prefix = "/async" if is_async else ""
-        caches = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": cache}}
+        caches = {"default": {"BACKEND": REDIS, "LOCATION": cache}}
         self.old = DjangoSite(
             django_project.wsgi,
             CACHES=caches,
@@ -178,7 +180,15 @@ def test_a_changed_password_ends_the_old_sessions_as_before(world: World) -> Non
         user.save()
 
 
-@pytest.mark.parametrize("engine", ["db", "cached_db"])
+@pytest.mark.parametrize("engine", ["cached_db"])
+def test_without_its_cache_the_database_is_asked(world: World) -> None:
+    browser = world.switched()
+    world.new.changes["CACHES"] = NO_CACHE
+    assert state(browser) == IN
+    assert browser.get("/logout").status == 503  # the copy in the cache must go as well
+
+
+@pytest.mark.parametrize("engine", ["db"])
 def test_what_django_would_not_decode_is_no_session(world: World) -> None:
     from django.contrib.sessions.models import Session
 
@@ -195,12 +205,7 @@ def test_an_old_store_that_is_down_is_a_503(world: World, monkeypatch: pytest.Mo
     browser = world.switched()
     cookies = dict(browser.cookies)
     changes = dict(world.new.changes)
-    world.new.changes["CACHES"] = {
-        "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": "redis://127.0.0.1:1",
-        }
-    }
+    world.new.changes["CACHES"] = NO_CACHE
     with monkeypatch.context() as patch:
         patch.setattr(DjangoDb, "_rows", fails)  # the database of a test cannot be stopped for itself
         answer = browser.get("/state")

@@ -229,6 +229,56 @@ def test_revoking_everyone_includes_old_sessions(world: World, is_adopted: bool)
 
 
 @every
+def test_one_ended_session_stays_ended(world: World) -> None:
+    browser = world.switch(world.browser())
+    twin = browser.twin()
+    assert state(browser) == IN
+    (listed,) = world.new.sessions.list_user("ann")
+    assert world.new.sessions.revoke_session("ann", listed.reference)
+    for late_s in (0, 2 * 3600, 13 * DAY_S):
+        world.new.late_s = late_s
+        assert state(browser) == state(twin.twin()) == OUT
+
+
+@every
+def test_a_renewed_session_is_found_until_its_cookie_arrived(world: World) -> None:
+    browser = world.switch(world.browser())
+    lost = browser.twin()
+    assert state(browser) == IN
+    world.new.late_s = 1.5 * DAY_S
+    assert state(browser.twin()) == IN  # renews, but the answer is lost
+    assert state(lost) == IN
+    assert state(lost) == IN
+    world.new.late_s += 60
+    assert state(lost) == IN
+    assert state(browser) == OUT  # it had only the id of before
+    lost.get("/logout")
+    assert lost.cookies == {}
+
+
+@every
+def test_a_second_switch_with_a_new_secret_begins_with_the_old_sessions(world: World) -> None:
+    browser = world.switch(world.browser())
+    browser.get("/write")
+    world.roll_back(browser).get("/logout")
+    browser.get("/login/bob")
+    sources = [each.source for each in world.new.sessions.old]
+    world.new.sessions = Sessions(
+        world.new.store, secret="another secret, for the second switch", old=sources, now_s=world.new.now_s
+    )
+    assert state(world.switch(browser)) == {"user": "bob", "cart": CART}
+
+
+@every
+def test_what_is_encrypted_at_rest_opens(world: World) -> None:
+    sources = [each.source for each in world.new.sessions.old]
+    world.new.sessions = Sessions(
+        world.new.store, secret=SECRET, old=sources, now_s=world.new.now_s, encrypt=True
+    )
+    assert state(world.switch(world.browser())) == IN
+
+
+@every
 def test_a_login_as_somebody_else_ends_the_old_session(world: World) -> None:
     browser = world.switch(world.browser())
     twin = browser.twin()

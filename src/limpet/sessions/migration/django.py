@@ -101,6 +101,17 @@ class DjangoSource(Source):
             absolute_end_s=absolute_end_s,
         )
 
+    def _cached(self, identity: str) -> Any:
+        return self._cache().get(self._store_class.cache_key_prefix + identity)
+
+    def _uncache(self, identity: str) -> None:
+        self._cache().delete(self._store_class.cache_key_prefix + identity)
+
+    def _cache(self) -> Any:
+        from django.core.cache import caches  # noqa: PLC0415
+
+        return caches[self._settings.SESSION_CACHE_ALIAS]
+
 
 def django_source(engine: str, cookie: str) -> Source:
     """Return the source for a Django engine, or for one that derives from Django's.
@@ -134,15 +145,7 @@ class DjangoCache(DjangoSource):
 
     def end(self, identity: str) -> None:
         """Remove the session from the cache."""
-        self._cache().delete(self._store_class.cache_key_prefix + identity)
-
-    def _cached(self, identity: str) -> Any:
-        return self._cache().get(self._store_class.cache_key_prefix + identity)
-
-    def _cache(self) -> Any:
-        from django.core.cache import caches  # noqa: PLC0415
-
-        return caches[self._settings.SESSION_CACHE_ALIAS]
+        self._uncache(identity)
 
 
 class DjangoDb(DjangoSource):
@@ -183,17 +186,23 @@ class DjangoDb(DjangoSource):
 
 
 class DjangoCachedDb(DjangoDb):
-    """`django.contrib.sessions.backends.cached_db`; the database rules, for the cache only copies it."""
+    """`django.contrib.sessions.backends.cached_db`: from the cache, else from the database."""
 
     name: ClassVar[str] = "django-cached-db"
     engine: ClassVar[str] = "cached_db"
 
+    def read(self, identity: str, now_s: float) -> OldSession | None:
+        """Return what the cache has, else what the database has; the latter alone can say no."""
+        try:
+            fields = self._cached(identity)
+        except Exception:  # noqa: BLE001  # whatever a cache raises, the database knows
+            fields = None
+        return super().read(identity, now_s) if fields is None else self._session(fields, now_s)
+
     def end(self, identity: str) -> None:
         """Remove the row, and the copy in the cache."""
-        from django.core.cache import caches  # noqa: PLC0415
-
         super().end(identity)
-        caches[self._settings.SESSION_CACHE_ALIAS].delete(self._store_class.cache_key_prefix + identity)
+        self._uncache(identity)
 
 
 class DjangoSignedCookies(DjangoSource):
