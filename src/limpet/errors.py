@@ -37,6 +37,7 @@ class ErrorKind(Enum):
     """
 
     BAD_REQUEST = _Kind("bad_request", ErrorSource.CLIENT, 400, "Bad Request")
+    NO_RULE = _Kind("no_rule", ErrorSource.CLIENT, 404, "Not Found")
     REQUEST_TIMEOUT = _Kind("request_timeout", ErrorSource.CLIENT, 408, "Request Timeout")
     BODY_TOO_LARGE = _Kind("body_too_large", ErrorSource.CLIENT, 413, "Content Too Large")
     URI_TOO_LONG = _Kind("uri_too_long", ErrorSource.CLIENT, 414, "URI Too Long")

@@ -381,15 +381,15 @@ def _state(name: str, address: Address) -> TargetState:
 
 
 def _group(states: Sequence[TargetState], stickiness: str, limits: TargetLimits) -> TargetGroup:
+    sticky = KINDS[stickiness](StickinessSettings(group="web"), Sealing(KeyRing([b"k" * 32]), os.urandom))
     return TargetGroup(
         name="web",
         by_id={state.id: state for state in states},
         available=tuple(states),
         policy=POLICIES["round_robin"](PolicySettings()),
         sessions=ActiveSessions(300),
-        stickiness=KINDS[stickiness](
-            StickinessSettings(group="web"), Sealing(KeyRing([b"k" * 32]), os.urandom)
-        ),
+        stickiness=sticky,
+        own_cookies=sticky.own_cookies,
         limits=limits,
     )
 

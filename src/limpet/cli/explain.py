@@ -48,6 +48,9 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("answer", _answer(found)),
     ]
+    if found.get("rule") is not None:
+        why = f": {found['group']} {found['why_group']}" if found.get("why_group") else ""
+        facts.append(("rule", ("none matched" if found["rule"] == "-" else found["rule"]) + why))
     if found["group"] is not None:
         pinned = f", pinned to {found['pinned_to']}" if found.get("pinned_to") else ""
         facts += [

@@ -56,7 +56,7 @@ def _summary(ready: Ready, app: str | None) -> Table:
     table.add_column(overflow="fold")
     settings = ready.balancer.settings
     for listener, address in ready.balancer.bound.items():
-        to = f" -> {listener.group}" if len(settings.target_groups) > 1 else ""
+        to = f" -> {listener.group or 'its rules'}" if len(settings.target_groups) > 1 else ""
         table.add_row("listening on", f"[bold green]{_url(address)}[/]{escape(to)}")
     for group in ready.balancer.state.groups.values():
         name = f"{group.name}: " if len(settings.target_groups) > 1 else ""
@@ -85,7 +85,7 @@ def _sticky(group: GroupState) -> str:
     until = f", until idle for {lasts} s" if lasts else ""
     return {
         "off": "off: each request may go elsewhere, and logins in a server's memory are lost",
-        "lb_cookie": f"lb_cookie: limpet's cookie {settings.cookie_name!r}{until}",
+        "lb_cookie": f"lb_cookie: limpet's cookie {group.stickiness_settings.cookie_name!r}{until}",
         "app_cookie": f"app_cookie: follows the app's cookie {settings.app_cookie!r}{until}",
         "source_ip": "source_ip: the client's address",
         "header": f"header: {settings.header!r}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from ipaddress import ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from limpet.config import certificates
 from limpet.core.address import parse_address
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from limpet.core.tls import TargetTls
 
 _DEFAULT_DURATION_S = 86400
+DEFAULT_COOKIE = "limpet"
 
 
 def targets(settings: schema.TargetGroupSettings) -> list[Target]:
@@ -53,7 +54,9 @@ def listener(settings: schema.Settings, number: int) -> Listener:
     path = f"listeners.{number}.tls"
     return Listener(
         address=parse_address(item.address),
-        group=item.target_group or next(iter(settings.target_groups)),
+        group=default_group(settings, item),
+        name=listener_name(settings, item),
+        has_rules=bool(item.rules),
         is_proxy_protocol=item.proxy_protocol,
         tls=certificates.listener_tls(path, item.tls) if item.tls is not None else None,
         redirect=_redirect(settings, item) if item.redirect_to_https else None,
@@ -82,14 +85,77 @@ def target_tls(name: str, settings: schema.TargetGroupSettings) -> TargetTls:
     return certificates.target_tls(f"target_groups.{name}.tls", settings.tls)
 
 
-def stickiness(name: str, settings: schema.StickinessSettings) -> StickinessSettings:
+def listener_name(settings: schema.Settings, item: schema.ListenerSettings) -> str:
+    """Return what tells a listener from others, and stays the same when its rules change."""
+    address = parse_address(item.address)
+    # Port 0 is another port for each.
+    return str(address) if address.port != 0 else f"{address} {default_group(settings, item)}"
+
+
+def default_group(settings: schema.Settings, item: schema.ListenerSettings) -> str:
+    """Return the name of the group that gets what no rule matches; "" for nobody."""
+    if item.target_group is not None:
+        return item.target_group
+    return next(iter(settings.target_groups)) if len(settings.target_groups) == 1 else ""
+
+
+class CookieNames(NamedTuple):
+    """How a group's cookie is called.
+
+    Attributes:
+        name: that it is set under.
+        former: another that it was set under before there were more groups, or before there were
+            fewer; b"" for none. A ticket in it still counts.
+    """
+
+    name: str
+    former: str
+
+
+#: Of a group without cookies.
+NO_COOKIE = CookieNames(DEFAULT_COOKIE, "")
+
+
+def cookie_names(settings: schema.Settings) -> dict[str, CookieNames]:
+    """Return the names of the cookies of each group that has some.
+
+    Groups under one host must not overwrite each other's tickets, so where several are served, the
+    name of the group is a part of the cookie's.
+    """
+    sticky = {name: group.stickiness for name, group in settings.target_groups.items()}
+    with_cookies = {name for name, each in sticky.items() if each.type in {"lb_cookie", "app_cookie"}}
+    is_alone = len(with_cookies & served_groups(settings)) < 2
+    names = {}
+    for group in sorted(with_cookies):
+        chosen = sticky[group].cookie_name
+        of_group = f"{DEFAULT_COOKIE}-{group}"
+        if chosen is not None:
+            names[group] = CookieNames(chosen, "")
+        elif is_alone:
+            names[group] = CookieNames(DEFAULT_COOKIE, of_group)
+        else:
+            names[group] = CookieNames(of_group, DEFAULT_COOKIE)
+    return names
+
+
+def served_groups(settings: schema.Settings) -> set[str]:
+    """Return the names of the groups that some listener or rule forwards to."""
+    forwards = [rule.forward or () for listener in settings.listeners for rule in listener.rules]
+    named = {each.group for groups in forwards for each in groups}
+    return named | {default_group(settings, listener) for listener in settings.listeners} - {""}
+
+
+def stickiness(
+    name: str, settings: schema.StickinessSettings, cookie: CookieNames = NO_COOKIE
+) -> StickinessSettings:
     """Return a group's stickiness."""
     duration_s = settings.duration_s
     if duration_s is None:
         duration_s = 0 if settings.type == "app_cookie" else _DEFAULT_DURATION_S
     return StickinessSettings(
         group=name,
-        cookie_name=settings.cookie_name,
+        cookie_name=cookie.name,
+        former_cookie_name=cookie.former,
         duration_s=duration_s,
         absolute_s=settings.absolute_s,
         app_cookie=settings.app_cookie or "",

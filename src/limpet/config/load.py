@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from limpet.config.rule_problems import rule_problems
 from limpet.config.schema import (
-    FIELD_NAME_PATTERN,
-    FIELD_NAME_WORDS,
-    NAME_PATTERN,
-    NAME_WORDS,
     AdminSettings,
     ListenerSettings,
     Settings,
     TargetGroupSettings,
 )
 from limpet.config.validate import admin_problems, group_problems, listener_problems, problems
+from limpet.config.value_types import FIELD_NAME_PATTERN, FIELD_NAME_WORDS, NAME_PATTERN, NAME_WORDS
 from limpet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -84,11 +82,14 @@ def _problems_of_parts(data: dict[str, Any], details: list[ErrorDetails]) -> lis
     found: list[str] = []
     if "admin" in data and ("admin",) not in wrong:
         found += admin_problems(AdminSettings.model_validate(data["admin"]))
+    groups = data.get("target_groups")
     listeners = data.get("listeners")
     for index, listener in enumerate(listeners if isinstance(listeners, list) else ()):
         if ("listeners", index) not in wrong and ("listeners",) not in wrong:
-            found += listener_problems(index, ListenerSettings.model_validate(listener))
-    groups = data.get("target_groups")
+            made = ListenerSettings.model_validate(listener)
+            found += listener_problems(index, made)
+            if isinstance(groups, dict):
+                found += rule_problems(f"listeners.{index}.rules", made.rules, groups)
     for name, group in groups.items() if isinstance(groups, dict) else ():
         if ("target_groups", name) not in wrong:
             found += group_problems(name, TargetGroupSettings.model_validate(group))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from limpet.config import schema
+from limpet.config import rule_schema, schema
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -50,6 +50,11 @@ _SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
     ("Listeners", "[[listeners]]", schema.ListenerSettings),
     ("TLS towards clients", "[listeners.tls]", schema.ListenerTlsSettings),
     ("Certificates", "certificates = [...]", schema.CertificateSettings),
+    ("Rules", "[[listeners.rules]]", rule_schema.RuleSettings),
+    ("Groups of a rule", "forward = [...]", rule_schema.WeightedGroupSettings),
+    ("Redirects", "redirect = {...}", rule_schema.RedirectSettings),
+    ("Fixed responses", "fixed_response = {...}", rule_schema.FixedResponseSettings),
+    ("Header fields", "request_headers = {...}", rule_schema.FieldEditSettings),
     ("Target groups", "[target_groups.NAME]", schema.TargetGroupSettings),
     ("Targets", "targets = [...]", schema.TargetSettings),
     ("Stickiness", "[target_groups.NAME.stickiness]", schema.StickinessSettings),
@@ -93,7 +98,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _default(value: Any) -> str:
-    if isinstance(value, BaseModel) or value in ((), {}, None) or isinstance(value, tuple):
+    if isinstance(value, BaseModel) or value in ((), {}, None, "") or isinstance(value, tuple):
         return ""
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
+from limpet.config.rule_schema import RuleSettings
+from limpet.config.value_types import FieldName, Name, Whole
 from limpet.core.address import parse_address
 
 
@@ -39,17 +41,9 @@ def _as_target(value: Any) -> Any:
 
 
 # Strict: `true` is no number, and "3" is a text.
-Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
 Seconds = Annotated[float, Strict(), Field(gt=0, le=86400 * 30)]
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-NAME_WORDS = "1 to 64 letters, digits, '.', '_' or '-'; a letter or digit first"
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-# A token of RFC 9110 section 5.6.2: names of cookies and of header fields.
-FIELD_NAME_PATTERN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$"
-FIELD_NAME_WORDS = "1 to 100 letters, digits, '-', '_' or '.', without spaces"
-CookieName = Annotated[str, Field(pattern=FIELD_NAME_PATTERN)]
 HOST_NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
 
 
@@ -121,9 +115,12 @@ class StickinessSettings(_Strict):
     type: Literal["off", "lb_cookie", "app_cookie", "source_ip", "header"] = Field(
         "lb_cookie", description="The kind of stickiness; docs/stickiness.md explains them."
     )
-    cookie_name: CookieName = Field(
-        "limpet",
-        description="Name of limpet's cookie; `__Host-` is possible. The app cookie's pin adds `-app`.",
+    cookie_name: FieldName | None = Field(
+        None,
+        description=(
+            "Name of limpet's cookie; `__Host-` is possible. The app cookie's pin adds `-app`. Default "
+            "`limpet`; `limpet-NAME` if several groups with cookies are served."
+        ),
     )
     duration_s: Whole | None = Field(
         None,
@@ -134,10 +131,10 @@ class StickinessSettings(_Strict):
     absolute_s: Whole = Field(
         0, ge=0, le=31_536_000, description="Age in seconds after which a pin ends; 0 for never."
     )
-    app_cookie: CookieName | None = Field(
+    app_cookie: FieldName | None = Field(
         None, description="The application's cookie that `app_cookie` follows."
     )
-    header: CookieName | None = Field(
+    header: FieldName | None = Field(
         None, description="The header that `header` reads, such as `Mcp-Session-Id`."
     )
     domain: str | None = Field(
@@ -195,7 +192,7 @@ class HealthCheckSettings(_Strict):
         pattern=r"^[!-~]+$",
         description="Host header of checks (Django's ALLOWED_HOSTS); the target's address if absent.",
     )
-    headers: dict[CookieName, Annotated[str, Field(pattern=r"^[ -~]*$")]] = Field(
+    headers: dict[FieldName, Annotated[str, Field(pattern=r"^[ -~]*$")]] = Field(
         {}, description="Further headers of checks."
     )
     passive_threshold: Whole = Field(
@@ -237,7 +234,7 @@ class TargetGroupSettings(_Strict):
         "rendezvous",
         "bounded_rendezvous",
     ] = Field("round_robin", description="How the target of a new session is chosen.")
-    hash_header: CookieName | None = Field(
+    hash_header: FieldName | None = Field(
         None, description="Header that the rendezvous algorithms hash; the client's address if absent."
     )
     load_bound: Number = Field(
@@ -267,7 +264,10 @@ class ListenerSettings(_Strict):
     address: Annotated[str, AfterValidator(_listener_address)] = Field(
         description="`HOST:PORT`, `[IPV6]:PORT` or `unix:/path`; port 0 lets the system choose."
     )
-    target_group: Name | None = Field(None, description="Who gets the requests; the only group if absent.")
+    target_group: Name | None = Field(
+        None, description="Who gets what no rule matches; the only group if absent, or else 404."
+    )
+    rules: tuple[RuleSettings, ...] = Field((), description="Rules, tried in order; docs/rules.md.")
     proxy_protocol: Flag = Field(False, description="Each connection begins with a PROXY protocol header.")
     tls: ListenerTlsSettings | None = Field(None, description="TLS; plain HTTP if absent.")
     redirect_to_https: Flag = Field(False, description="Send clients to the same URL with https (308).")

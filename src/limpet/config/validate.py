@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from limpet.config import certificates
 from limpet.config import compile as compiled
+from limpet.config.compile_rules import group_pins, pin_cookie
+from limpet.config.rule_problems import pin_problems, rule_problems, session_header_problems
 from limpet.core.address import parse_address
 from limpet.errors import ConfigError
 
@@ -29,7 +31,13 @@ def problems(settings: Settings) -> list[str]:
     found = [*_listeners(settings)]
     for index, listener in enumerate(settings.listeners):
         found += listener_problems(index, listener)
-    found += [*admin_problems(settings.admin), *_files(settings), *_cookies(settings)]
+    found += [
+        *pin_problems(settings.listeners),
+        *session_header_problems(settings.listeners, settings.target_groups),
+        *admin_problems(settings.admin),
+        *_files(settings),
+        *_cookies(settings),
+    ]
     for name, group in settings.target_groups.items():
         found += group_problems(name, group)
     return found
@@ -48,19 +56,22 @@ def group_problems(name: str, group: TargetGroupSettings) -> list[str]:
 
 def _cookies(settings: Settings) -> Iterator[str]:
     # Cookies know no ports (RFC 6265 section 8.5): on one host each group would unpin the other's sessions.
-    served = {listener.target_group for listener in settings.listeners}
-    owners: dict[str, str] = {}
-    for name, group in settings.target_groups.items():
-        sticky = group.stickiness
-        if name not in served or sticky.type not in {"lb_cookie", "app_cookie"}:
+    served = compiled.served_groups(settings)
+    owners = {pin_cookie(name): f"rule {name!r}" for name in group_pins(settings)}
+    for name, names in compiled.cookie_names(settings).items():
+        if name not in served:
             continue
-        cookie = f"{sticky.cookie_name}-app" if sticky.type == "app_cookie" else sticky.cookie_name
-        owner = owners.setdefault(cookie, name)
-        if owner != name:
-            yield (
-                f"target_groups.{name}.stickiness.cookie_name: {cookie!r} is the cookie of group "
-                f"{owner!r} too; give each its own"
-            )
+        sticky = settings.target_groups[name].stickiness
+        set_names = {f"{names.name}-app"} if sticky.type == "app_cookie" else {names.name}
+        if sticky.cross_site_twin and sticky.type == "lb_cookie":
+            set_names.add(f"{names.name}-cors")
+        for cookie in sorted(set_names):
+            owner = owners.setdefault(cookie, f"group {name!r}")
+            if owner != f"group {name!r}":
+                yield (
+                    f"target_groups.{name}.stickiness.cookie_name: {cookie!r} is the cookie of {owner} "
+                    "too; give each its own"
+                )
 
 
 def _listeners(settings: Settings) -> Iterator[str]:
@@ -68,7 +79,9 @@ def _listeners(settings: Settings) -> Iterator[str]:
     groups = ", ".join(names)
     for index, listener in enumerate(settings.listeners):
         path = f"listeners.{index}"
-        if listener.target_group is None and len(names) > 1 and not listener.redirect_to_https:
+        yield from rule_problems(f"{path}.rules", listener.rules, names)
+        has_more = listener.rules or listener.redirect_to_https
+        if listener.target_group is None and len(names) > 1 and not has_more:
             yield f"{path}.target_group: is missing with {len(names)} groups; choose one of {groups}"
         elif listener.target_group is not None and listener.target_group not in names:
             yield f"{path}.target_group: {listener.target_group!r} is no group; choose one of {groups}"
@@ -168,12 +181,13 @@ def _stickiness(path: str, stickiness: StickinessSettings) -> Iterator[str]:
         yield f"{path}.app_cookie: is missing for type 'app_cookie'; name the application's session cookie"
     if stickiness.type == "header" and stickiness.header is None:
         yield f"{path}.header: is missing for type 'header'; name the header of the session"
-    if stickiness.app_cookie in {stickiness.cookie_name, f"{stickiness.cookie_name}-app"}:
-        yield f"{path}.cookie_name: {stickiness.cookie_name!r} is the application's cookie; choose another"
-    if stickiness.cookie_name.startswith("__Host-") and stickiness.domain is not None:
+    cookie = stickiness.cookie_name or compiled.DEFAULT_COOKIE
+    if stickiness.app_cookie in {cookie, f"{cookie}-app"}:
+        yield f"{path}.cookie_name: {cookie!r} is the application's cookie; choose another"
+    if cookie.startswith("__Host-") and stickiness.domain is not None:
         yield f"{path}.domain: is not possible with a __Host- cookie; remove one of the two"
-    if stickiness.cookie_name.startswith(("__Host-", "__Secure-")) and stickiness.secure is not True:
-        yield f"{path}.secure: a {stickiness.cookie_name!r} cookie must be Secure; add secure = true"
+    if cookie.startswith(("__Host-", "__Secure-")) and stickiness.secure is not True:
+        yield f"{path}.secure: a {cookie!r} cookie must be Secure; add secure = true"
     if (stickiness.same_site == "None" or stickiness.partitioned) and stickiness.secure is False:
         yield f"{path}.secure: false goes neither with SameSite=None nor Partitioned; write true"
 

@@ -25,7 +25,7 @@ from starlette.routing import Route
 
 from limpet import __version__
 from limpet.config.compile import target_id
-from limpet.config.schema import NAME_PATTERN, NAME_WORDS
+from limpet.config.value_types import NAME_PATTERN, NAME_WORDS
 from limpet.control import sockets
 from limpet.control.metrics import exposition
 from limpet.control.upgrade import UpgradeError

@@ -17,6 +17,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from limpet.config import compile as compiled
+from limpet.config.warnings import warnings
 from limpet.control import dns, sockets
 from limpet.control.health_checker import HealthChecker
 from limpet.control.keys import LoadedKeys, load_keys
@@ -119,6 +120,7 @@ class Balancer:
             forwarding, tls = _forwarding(self.settings), _target_tls(self.settings)
             self.state.apply(self.settings, self._sealing(self.keys), targets, listeners, forwarding, tls)
             self._resolved = targets
+            self._warn(self.settings)
             self.checker.watch(self.state.groups)
             await self.checker.first_round(_FIRST_ROUND_S)
             await self._open(listeners)
@@ -161,6 +163,7 @@ class Balancer:
         if settings.workers != self.settings.workers:
             self._on_message("workers: another number of them needs a restart")
         self.settings, self.keys = settings, keys
+        self._warn(settings)
         self.checker.watch(self.state.groups)
 
     async def stop(self, timeout_s: float, cutting: asyncio.Event | None = None) -> int:
@@ -296,6 +299,10 @@ class Balancer:
         bound = sockets.bound_address(listener.address, listening)
         await self.plane.open(bound, listener, listening)
         self.bound[listener], self._sockets[bound] = bound, listening
+
+    def _warn(self, settings: Settings) -> None:
+        for warning in warnings(settings):
+            self._on_message(f"warning: {warning}")
 
     def _use_log(self, settings: AccessLogSettings) -> None:
         try:

@@ -18,10 +18,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from limpet.config import compile as compiled
+from limpet.config import compile_rules
 from limpet.core.active_sessions import ActiveSessions
 from limpet.core.availability import availability
 from limpet.core.balancing import POLICIES
 from limpet.core.model import Snapshot, TargetGroup
+from limpet.core.rules.group_pin import KIND, GroupPin
 from limpet.core.slow_start import is_over, ramped_weight
 from limpet.core.stickiness import KINDS
 from limpet.core.target import SERVING, Health, TargetState
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from limpet.config.schema import Settings, TargetGroupSettings
     from limpet.core.balancing.policy import Policy, PolicySettings
     from limpet.core.model import ClientLimits, Forwarding, Listener
+    from limpet.core.rules.table import RuleTable
     from limpet.core.stickiness.contract import Stickiness
     from limpet.core.stickiness.settings import Sealing, StickinessSettings
     from limpet.core.target import Target
@@ -78,6 +81,7 @@ class State:
 
     Attributes:
         groups: by name.
+        group_pins: what pins clients to one of a rule's groups, by the rule's name.
         leaving: targets that are in no group any more, and the monotonic time at which what is
             still in flight to them is cut.
     """
@@ -90,7 +94,10 @@ class State:
         self._on_snapshot = on_snapshot
         self._on_forgotten = on_forgotten
         self._version = 0
+        self.group_pins: dict[str, GroupPin] = {}
         self._listeners: tuple[Listener, ...] = ()
+        self._rules: dict[str, RuleTable] = {}
+        self._own_cookies: frozenset[bytes] = frozenset()
         self._client_limits: ClientLimits | None = None
         self._forwarding: Forwarding | None = None
 
@@ -114,10 +121,16 @@ class State:
             group = self.groups.pop(name)
             for state in group.targets.values():
                 self._leave(group, state)
+        cookies = compiled.cookie_names(settings)
         for name, group_settings in settings.target_groups.items():
-            group = self._group(name, group_settings, sealing, tls[name])
+            group = self._group(name, group_settings, sealing, cookies.get(name), tls[name])
             self._register(group, targets[name])
         self._listeners = listeners
+        self._rules = compile_rules.rules(settings)
+        self._pin_groups(compile_rules.group_pins(settings), sealing)
+        kinds = [group.stickiness for group in self.groups.values()]
+        kinds += [pin.stickiness for pin in self.group_pins.values()]
+        self._own_cookies = frozenset(name for kind in kinds for name in kind.own_cookies)
         self._client_limits = compiled.client_limits(settings.clients)
         self._forwarding = forwarding
         self.publish()
@@ -207,18 +220,33 @@ class State:
         snapshot = Snapshot(
             version=self._version,
             listeners=self._listeners,
-            groups={group.name: _freeze(group) for group in self.groups.values()},
+            groups={group.name: _freeze(group, self._own_cookies) for group in self.groups.values()},
+            rules=self._rules,
+            group_pins=dict(self.group_pins),
             client_limits=self._client_limits,
             forwarding=self._forwarding,
         )
         self._on_snapshot(snapshot)
 
+    def _pin_groups(self, wanted: Mapping[str, StickinessSettings], sealing: Sealing) -> None:
+        for name in set(self.group_pins) - set(wanted):
+            del self.group_pins[name]
+        for name, settings in wanted.items():
+            pin = self.group_pins.get(name)
+            if pin is None or (pin.settings, pin.sealing) != (settings, sealing):
+                self.group_pins[name] = GroupPin(KINDS[KIND](settings, sealing), settings, sealing)
+
     def _group(
-        self, name: str, settings: TargetGroupSettings, sealing: Sealing, tls: TargetTls
+        self,
+        name: str,
+        settings: TargetGroupSettings,
+        sealing: Sealing,
+        cookie: compiled.CookieNames | None,
+        tls: TargetTls,
     ) -> GroupState:
         # What did not change goes on with its books: a reload must not reset the balance (lb.md P14).
         policy_settings = compiled.policy(settings)
-        sticky_settings = compiled.stickiness(name, settings.stickiness)
+        sticky_settings = compiled.stickiness(name, settings.stickiness, cookie or compiled.NO_COOKIE)
         window_s = settings.stickiness.active_window_s
         group = self.groups.get(name)
         if group is None:
@@ -316,7 +344,7 @@ def _unchecked(group: GroupState) -> Health:
     return Health.INITIAL if group.settings.health_check.enabled else Health.UNAVAILABLE
 
 
-def _freeze(group: GroupState) -> TargetGroup:
+def _freeze(group: GroupState, own_cookies: frozenset[bytes]) -> TargetGroup:
     now_s = time.monotonic()
     for state in group.targets.values():
         state.weight = ramped_weight(
@@ -335,4 +363,5 @@ def _freeze(group: GroupState) -> TargetGroup:
         limits=compiled.limits(group.settings.limits),
         is_failing_open=verdict.is_failing_open,
         tls=group.tls,
+        own_cookies=own_cookies,
     )

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from limpet.core.active_sessions import ActiveSessions
     from limpet.core.address import Address
     from limpet.core.balancing.policy import Policy
+    from limpet.core.rules.group_pin import GroupPin
+    from limpet.core.rules.table import RuleTable
     from limpet.core.stickiness.contract import Stickiness
     from limpet.core.target import TargetState
     from limpet.core.tls import HttpsRedirect, ListenerTls
@@ -69,6 +71,7 @@ class TargetGroup:
         limits: timeouts and bounds per target.
         is_failing_open: no target is healthy, so `available` holds all that are registered.
         tls: how its targets are spoken to, those whose address says https.
+        own_cookies: names of limpet's cookies, those of other groups too; targets do not get them.
     """
 
     name: str
@@ -80,6 +83,7 @@ class TargetGroup:
     limits: TargetLimits = field(default_factory=TargetLimits)
     is_failing_open: bool = False
     tls: TargetTls = field(default_factory=TargetTls)
+    own_cookies: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +131,9 @@ class Listener:
 
     Attributes:
         address: where limpet listens.
-        group: name of the target group that gets the requests.
+        group: name of the target group that gets the requests; "" if only rules decide.
+        name: tells it from others, also when a reload has changed it; see `Snapshot.rules`.
+        has_rules: whether there were any when this was made.
         is_proxy_protocol: each connection starts with a PROXY protocol header, v1 or v2.
         tls: how TLS is spoken; None for plain HTTP.
         redirect: where clients are sent instead of to a target; None for not at all.
@@ -135,6 +141,8 @@ class Listener:
 
     address: Address
     group: str
+    name: str = ""
+    has_rules: bool = False
     is_proxy_protocol: bool = False
     tls: ListenerTls | None = None
     redirect: HttpsRedirect | None = None
@@ -148,6 +156,8 @@ class Snapshot:
         version: grows by one with each change.
         listeners: in configured order.
         groups: by name.
+        rules: by the name of their listener; only of listeners that have some.
+        group_pins: what pins clients to one of a rule's groups, by the rule's name.
         client_limits: what one client may ask.
         forwarding: what limpet tells targets and clients about each other.
     """
@@ -155,5 +165,7 @@ class Snapshot:
     version: int
     listeners: tuple[Listener, ...]
     groups: Mapping[str, TargetGroup]
+    rules: Mapping[str, RuleTable] = field(default_factory=dict)
+    group_pins: Mapping[str, GroupPin] = field(default_factory=dict)
     client_limits: ClientLimits = field(default_factory=ClientLimits)
     forwarding: Forwarding = field(default_factory=Forwarding)

@@ -30,6 +30,14 @@ class FieldBlock:
         self.host = host
         self.cookie = cookie
 
+    def values(self, name: bytes) -> list[bytes]:
+        """Return every value of a field as applications see it.
+
+        Args:
+            name: in lower case, with `-`; applications read `_` as the same (WSGI, CGI).
+        """
+        return [value for key, value in self.headers if key == name or key.replace(b"_", b"-") == name]
+
 
 class RequestHead:
     """A request head after strict parsing, and what the connection says of its client.

@@ -92,7 +92,8 @@ def format_text(exchange: Exchange) -> bytes:
     Fields: time, client, request id, "request line", status, body bytes in and out,
     group/target, sticky status, "why this target", targets tried, microseconds until the request
     was sent, until the response's head came and until its end ("-" for what never happened),
-    and limpet's own error or "-". A quotation mark in the request line stands as %22.
+    and limpet's own error or "-". On a listener with rules, the name of the rule that matched
+    follows, or "-" for none. A quotation mark in the request line stands as %22.
     """
     request = exchange.request
     path = request.path
@@ -107,7 +108,8 @@ def format_text(exchange: Exchange) -> bytes:
             (exchange.first_byte_s - start_s) * 1e6,
             (exchange.ended_s - start_s) * 1e6,
         )
-    return b'%b %b %b "%b %b HTTP/1.%d" %d %d %d %b %d %b\n' % (
+    rule = b"" if exchange.verdict is None else b" " + exchange.verdict.rule.encode()
+    return b'%b %b %b "%b %b HTTP/1.%d" %d %d %d %b %d %b%b\n' % (
         timestamp(exchange.wall_s),
         request.client_ip.encode() or b"-",
         exchange.request_id,
@@ -120,6 +122,7 @@ def format_text(exchange: Exchange) -> bytes:
         _why(exchange),
         len(exchange.attempts) + exchange.has_response,
         times,
+        rule,
     )
 
 
@@ -158,6 +161,7 @@ def describe(exchange: Exchange) -> dict[str, object]:
         "method": request.method.decode(),
         "path": request.path.decode("latin-1"),
         "host": request.fields.host.decode("latin-1"),
+        "rule": exchange.verdict.rule if exchange.verdict is not None else None,
         "status": exchange.status,
         "bytes_in": exchange.bytes_in,
         "bytes_out": exchange.bytes_out,

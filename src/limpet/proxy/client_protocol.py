@@ -289,12 +289,15 @@ class ClientConnection(asyncio.Protocol):
         decision = fields.decision
         finding = decision.finding
         target = decision.target
+        snapshot = proxy.snapshot
+        rules = snapshot.rules.get(self.listener.name) if snapshot.rules else None
         wall_s = time.time()
         if (
             not data.startswith(b"GET /")
             or wall_s >= finding.settled_until_s
             or decision.status is not StickyStatus.BOUND
-            or decision.group is not proxy.snapshot.groups.get(self.listener.group)
+            or (rules is None and decision.group is not snapshot.groups.get(self.listener.group))
+            or (rules is None and self.listener.has_rules)
             or target is None
             or not target.takes_sticky
             or decision.group.limits.max_in_flight
@@ -309,7 +312,13 @@ class ClientConnection(asyncio.Protocol):
         path = data[4:start]
         request = Request(b"GET", path, fields, len(data), self.client_ip)
         request.is_https = self.is_https
+        verdict = None
+        if rules is not None:
+            verdict = rules.plain(request)
+            if verdict is None or decision.group is not snapshot.groups.get(verdict.group):
+                return False
         exchange = self.exchange = Exchange(self, request, proxy.next_request_id())
+        exchange.verdict = verdict
         now_s = exchange.start_s
         decision.group.policy.charge(target)
         if now_s - finding.touched_s > 1.0 and finding.session_key is not None:
@@ -328,7 +337,7 @@ class ClientConnection(asyncio.Protocol):
         exchange.sent_s = now_s
         self.phase = BUSY
         self.deadline_s = now_s + decision.group.limits.response_timeout_s
-        edited = fields.edited(decision.group.stickiness.own_cookies)
+        edited = fields.edited(decision.group.own_cookies)
         connection.transport.write(
             b"GET %b%b%bX-Request-Id: %b\r\n\r\n" % (path, edited, self._forwarded, exchange.request_id)
         )

@@ -20,14 +20,18 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from limpet.core.clock import Now
+from limpet.core.request import ResponseHead
 from limpet.core.retry import SAFE_METHODS, may_retry
 from limpet.core.route import bind_response, finish, reroute, route
+from limpet.core.rules.group_pin import bind_group, leave_group
+from limpet.core.rules.rule import Surroundings
 from limpet.errors import ErrorKind
 from limpet.proxy.error_page import error_response
 from limpet.proxy.http1.chunked import chunk, last_chunk
 from limpet.proxy.http1.fields import cut_fields
 from limpet.proxy.http1.request import edit_request
 from limpet.proxy.http1.response import UNTIL_CLOSE
+from limpet.proxy.own_response import own_response
 from limpet.proxy.tls.connected import why_not_connected
 from limpet.proxy.tunnel import Tunnel
 
@@ -35,8 +39,10 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from limpet.core.model import TargetLimits
+    from limpet.core.model import Listener, Snapshot, TargetLimits
     from limpet.core.route import Decision
+    from limpet.core.rules.field_edits import FieldEdits
+    from limpet.core.rules.verdict import Reply, Verdict
     from limpet.core.target import TargetState
     from limpet.proxy.client_protocol import ClientConnection
     from limpet.proxy.http1.request import Request
@@ -65,6 +71,7 @@ class Exchange:
         sent_s: monotonic; when the request was last written to a target; 0 if never.
         first_byte_s: monotonic; when the response's head came; 0 if never.
         ended_s: monotonic; when the last byte was written.
+        verdict: of the listener's rules; None if it has none.
         status: sent to the client; 0 if nothing was.
         error: why limpet itself ended the request; None if a response was relayed whole.
         attempts: targets that were tried in vain.
@@ -77,6 +84,7 @@ class Exchange:
     status = 0
     error: ErrorKind | None = None
     detail = ""
+    verdict: Verdict | None = None
     decision: Decision | None = None
     attempts: Sequence[Attempt] = ()
     bytes_in = bytes_out = 0
@@ -106,14 +114,42 @@ class Exchange:
         """Route the request and set it on its way."""
         client = self.client
         proxy = client.proxy
-        group = proxy.snapshot.groups.get(client.listener.group)
+        snapshot = proxy.snapshot
+        listener = client.listener
+        name = listener.group
+        if snapshot.rules or listener.has_rules:
+            decided = self._obey_rules(snapshot, listener)
+            if decided is None:
+                return
+            name = decided
+        group = snapshot.groups.get(name)
         if group is None:  # the connection is older than the configuration
             self.closes_client = True
-            self._fail(ErrorKind.NO_TARGET, f"there is no target group {client.listener.group} any more")
+            self._fail(ErrorKind.NO_TARGET, f"there is no target group {name} any more")
             return
         decision = route(group, self.request, Now(self.wall_s, self.start_s), proxy.rng)
         self.decision = self.request.fields.decision = decision
         self._dispatch(decision)
+
+    def _obey_rules(self, snapshot: Snapshot, listener: Listener) -> str | None:
+        # Returns the target group's name, or None if the request was answered.
+        rules = snapshot.rules.get(listener.name)
+        if rules is None:
+            if listener.has_rules and all(each.name != listener.name for each in snapshot.listeners):
+                self.closes_client = True  # what the rules of a listener kept apart stays apart
+                self._fail(ErrorKind.NO_TARGET, "the listener is gone")
+                return None
+            return listener.group
+        now = Now(self.wall_s, self.start_s)
+        around = Surroundings(snapshot.groups, snapshot.group_pins, now, self.client.proxy.rng)
+        verdict = self.verdict = rules.decide(self.request, around)
+        if verdict.error is not None:
+            self._fail(verdict.error, verdict.detail)
+            return None
+        if verdict.reply is not None:
+            self._reply(verdict.reply, verdict.response_edits)
+            return None
+        return verdict.group
 
     def refuse(self, kind: ErrorKind, detail: str) -> None:
         """End a request that must not reach any target."""
@@ -189,7 +225,9 @@ class Exchange:
         self.connection = connection
         connection.start(self)
         added = client.added_fields(request, self.request_id, connection)
-        head = edit_request(request, decision.group.stickiness.own_cookies, added)
+        head = edit_request(request, decision.group.own_cookies, added)
+        if self.verdict is not None and self.verdict.request_edits is not None:
+            head = self.verdict.request_edits.edit_head(head[:-2]) + b"\r\n"
         if self._pending_body:
             head = b"".join([head, *self._pending_body])
             self._pending_body = ()
@@ -280,6 +318,8 @@ class Exchange:
         if not is_last:
             self.client.deadline_s = now_s + self._limits.idle_timeout_s
         edited = response.edited if self.request.fields.minor_version == 1 else _for_old_client(response)
+        if self.verdict is not None and self.verdict.response_edits is not None:
+            edited = self.verdict.response_edits.edit_head(edited)
         self.client.transport.write(b"%b%b\r\n%b" % (edited, added, body))
         if is_last:
             self._finish()
@@ -314,7 +354,10 @@ class Exchange:
         switch = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % (response.upgrade or self.request.fields.upgrade)
         self.phase = TUNNEL
         tunnel = connection.tunnel = Tunnel(self, connection)
-        self.client.transport.write(b"%b%b%b\r\n%b" % (response.edited, fields, switch, rest))
+        edited = response.edited
+        if self.verdict is not None and self.verdict.response_edits is not None:
+            edited = self.verdict.response_edits.edit_head(edited)
+        self.client.transport.write(b"%b%b%b\r\n%b" % (edited, fields, switch, rest))
         self.extend_tunnel()
         self.client.open_tunnel(tunnel)
 
@@ -404,7 +447,8 @@ class Exchange:
             fields += b"Date: %b\r\n" % self.client.proxy.http_date()
         decision = self.decision
         assert decision is not None  # noqa: S101  # routed before it is answered
-        if not decision.finding.is_settled:
+        verdict = self.verdict
+        if not decision.finding.is_settled or (verdict is not None and verdict.choice is not None):
             fields += self._binding(decision, response)
         request = self.request.fields
         if response.body_length < 0:
@@ -424,9 +468,20 @@ class Exchange:
 
     def _binding(self, decision: Decision, response: Response) -> bytes:
         now = Now(time.time(), self.first_byte_s)
-        binding = bind_response(decision, self.request, response, now)
-        fields = b"".join([b"Set-Cookie: %b\r\n" % value for value in binding.set_cookies])
-        return fields + b"Cache-Control: private\r\n" if binding.make_private else fields
+        head: ResponseHead = response
+        verdict = self.verdict
+        bindings = []
+        if verdict is not None and verdict.response_edits is not None:
+            # A rule may make a response cacheable, and then it must carry no ticket.
+            head = ResponseHead(response.status, verdict.response_edits.edit_fields(response.headers))
+        if verdict is not None and verdict.choice is not None:
+            bindings.append(bind_group(verdict.choice, self.request, head, now))
+        bindings.append(bind_response(decision, self.request, head, now))
+        fields = b"".join(
+            [b"Set-Cookie: %b\r\n" % value for binding in bindings for value in binding.set_cookies]
+        )
+        is_private = any(binding.make_private for binding in bindings)
+        return fields + b"Cache-Control: private\r\n" if is_private else fields
 
     def _attempt_failed(self, kind: ErrorKind, detail: str) -> None:
         connection = self.connection
@@ -485,18 +540,29 @@ class Exchange:
             self._finish(is_cut=True)
             return
         self.status = kind.status
-        if (
-            not self.request.fields.is_keep_alive
-            or not self.is_request_complete
-            or self.client.proxy.is_draining
-        ):
-            self.closes_client = True
+        self._see_whether_to_close()
         proxy = self.client.proxy
         page = error_response(
             kind, detail, self.request, self.request_id, proxy, is_closing=self.closes_client
         )
-        self.bytes_out = len(page) - page.index(b"\r\n\r\n") - 4
-        self.client.transport.write(page)
+        self._answer(page)
+
+    def _reply(self, reply: Reply, edits: FieldEdits | None) -> None:
+        self.status = reply.status
+        self._see_whether_to_close()
+        proxy = self.client.proxy
+        self._answer(
+            own_response(reply, edits, self.request, self.request_id, proxy, is_closing=self.closes_client)
+        )
+
+    def _see_whether_to_close(self) -> None:
+        is_whole = self.is_request_complete and self.request.fields.is_keep_alive
+        if not is_whole or self.client.proxy.is_draining:
+            self.closes_client = True
+
+    def _answer(self, message: bytes) -> None:
+        self.bytes_out = len(message) - message.index(b"\r\n\r\n") - 4
+        self.client.transport.write(message)
         self._finish()
 
     def _finish(self, *, is_cut: bool = False) -> None:
@@ -523,6 +589,8 @@ class Exchange:
             self._leave_slot(pool)
         if decision is not None and decision.finding.visit is not None:
             finish(decision, Now(self.wall_s, now_s))
+        if self.verdict is not None and self.verdict.choice is not None:
+            leave_group(self.verdict.choice, Now(self.wall_s, now_s))
         self._pending_body = ()  # of a failed request; what is remembered must be small
         if was_tunnel:
             client.on_tunnel_end()

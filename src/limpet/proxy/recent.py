@@ -47,6 +47,8 @@ def explain(exchange: Exchange) -> dict[str, object]:
     """Return `describe` with the candidates, why each lost, and the ticket's story."""
     facts = describe(exchange)
     decision = exchange.decision
+    if exchange.verdict is not None:
+        facts["why_group"] = exchange.verdict.why or None
     if decision is not None:
         facts["stickiness"] = decision.group.stickiness.kind
         facts["algorithm"] = decision.group.policy.name

@@ -162,6 +162,7 @@ class TargetConnection(asyncio.Protocol):
             or not fields.minor_version
             or fields.body_length
             or decision is None
+            or (exchange.verdict is not None and exchange.verdict.changes_response)
             or not decision.finding.is_settled
             or decision.finding.visit is not None
             or pool.waiting

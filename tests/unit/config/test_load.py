@@ -213,11 +213,13 @@ def test_rules_of_right_parts_are_tried_beside_wrong_ones():
 @pytest.mark.parametrize(
     ("first", "second", "is_mistake"),
     [
-        ({}, {}, True),
+        ({}, {}, False),
+        ({"cookie_name": "one"}, {"cookie_name": "one"}, True),
+        ({}, {"cookie_name": "limpet-a"}, True),
         ({}, {"cookie_name": "other"}, False),
         ({}, {"type": "source_ip"}, False),
         ({}, {"type": "app_cookie", "app_cookie": "sid"}, False),
-        ({"cookie_name": "limpet-app"}, {"type": "app_cookie", "app_cookie": "sid"}, True),
+        ({"cookie_name": "limpet-b-app"}, {"type": "app_cookie", "app_cookie": "sid"}, True),
     ],
 )
 def test_groups_that_are_served_have_cookies_of_their_own(first, second, is_mistake):

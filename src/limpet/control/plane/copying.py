@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from limpet.core.active_sessions import ActiveSessions
 from limpet.core.balancing import POLICIES
+from limpet.core.rules.group_pin import KIND
 from limpet.core.stickiness import KINDS
 from limpet.core.target import Health, Target, TargetState
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from limpet.control.state import GroupState
     from limpet.core.balancing.policy import PolicySettings
     from limpet.core.model import Snapshot
+    from limpet.core.rules.group_pin import GroupPin
     from limpet.core.stickiness.settings import Sealing, StickinessSettings
     from limpet.proxy.board import Place
 
@@ -64,13 +66,17 @@ def pack_snapshot(
         slot: names a target's state on both ends.
     """
     buffer = io.BytesIO()
-    _Packer(buffer, groups, slot).dump(snapshot)
+    _Packer(buffer, groups, snapshot.group_pins, slot).dump(snapshot)
     return buffer.getvalue()
 
 
 class _Packer(pickle.Pickler):
     def __init__(
-        self, file: io.BytesIO, groups: Mapping[str, GroupState], slot: Callable[[TargetState], int]
+        self,
+        file: io.BytesIO,
+        groups: Mapping[str, GroupState],
+        pins: Mapping[str, GroupPin],
+        slot: Callable[[TargetState], int],
     ) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
         self._slot = slot
@@ -81,6 +87,10 @@ class _Packer(pickle.Pickler):
                 name, group.stickiness.kind, group.stickiness_settings, group.sealing
             )
             self._copies[id(group.sessions)] = _SessionsCopy(name, group.sessions.window_s)
+        for name, pin in pins.items():
+            self._copies[id(pin.stickiness)] = _StickinessCopy(
+                _of_rule(name), KIND, pin.settings, pin.sealing
+            )
 
     def persistent_id(self, thing: Any) -> NamedTuple | None:
         if isinstance(thing, TargetState):
@@ -114,7 +124,8 @@ class Mirror:
     def unpack(self, data: bytes) -> Snapshot:
         """Return a snapshot of `pack_snapshot`."""
         snapshot: Snapshot = _Unpacker(io.BytesIO(data), self).load()
-        gone = [key for key in self._kept if key[1] not in snapshot.groups]
+        named = {*snapshot.groups, *map(_of_rule, snapshot.group_pins)}
+        gone = [key for key in self._kept if key[1] not in named]
         for key in gone:
             del self._kept[key]
         return snapshot
@@ -161,6 +172,10 @@ class Mirror:
         state.target, state.health, state.health_detail = copy.target, copy.health, copy.detail
         state.weight, state.takes_sticky = copy.weight, copy.takes_sticky
         return state
+
+
+def _of_rule(name: str) -> str:
+    return f"rule {name}"  # no group's name has a space
 
 
 class _Unpacker(pickle.Unpickler):

@@ -48,9 +48,16 @@ class AppCookie:
         self._sealing = sealing
         self._app_name = settings.app_cookie.encode()
         self._name = settings.cookie_name.encode() + b"-app"
-        self.own_cookies = frozenset({self._name})
+        old = settings.former_cookie_name.encode()
+        former = (old + b"-app",) if old else ()
+        self.own_cookies = frozenset({self._name, *former})
         self._tickets = TicketCookies(
-            (self._name,), settings.group, sealing.ring, _pinned, companion=self._app_name
+            (self._name,),
+            settings.group,
+            sealing.ring,
+            _pinned,
+            former=former,
+            companion=self._app_name,
         )
         self._exempt = ExemptPaths(settings.exempt_paths)
 

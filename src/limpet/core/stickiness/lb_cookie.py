@@ -48,9 +48,12 @@ class LbCookie:
         self._sealing = sealing
         self._name = settings.cookie_name.encode()
         self._twin = self._name + b"-cors"
-        self.own_cookies = frozenset({self._name, self._twin})
-        names = (self._name, self._twin) if settings.has_cross_site_twin else (self._name,)
-        self._tickets = TicketCookies(names, settings.group, sealing.ring, self._pinned)
+        suffixes = (b"", b"-cors") if settings.has_cross_site_twin else (b"",)
+        names = tuple(self._name + suffix for suffix in suffixes)
+        old = settings.former_cookie_name.encode()
+        former = tuple(old + suffix for suffix in suffixes) if old else ()
+        self.own_cookies = frozenset({self._name, self._twin, *former})
+        self._tickets = TicketCookies(names, settings.group, sealing.ring, self._pinned, former=former)
         self._exempt = ExemptPaths(settings.exempt_paths) if settings.exempt_paths else None
         self._stale_s = settings.duration_s / _STALE_PART if settings.duration_s else 86400.0
         self._twin_attributes = CookieAttributes(

@@ -24,6 +24,7 @@ class StickinessSettings:
     Attributes:
         group: name of the target group.
         cookie_name: of limpet's cookie; app_cookie adds "-app", the cross-site twin "-cors".
+        former_cookie_name: another name under which a ticket still counts; "" for none.
         duration_s: idle time after which a pin ends, checked against the current setting; 0 for none.
         absolute_s: age after which a pin ends; 0 for none.
         app_cookie: name of the application's cookie; "" for none.
@@ -38,6 +39,7 @@ class StickinessSettings:
 
     group: str
     cookie_name: str = "limpet"
+    former_cookie_name: str = ""
     duration_s: int = 86400
     absolute_s: int = 0
     app_cookie: str = ""

@@ -34,6 +34,8 @@ class TicketCookies:
         group: the target group; tickets of others do not count.
         ring: opens the tickets.
         pinned: makes the finding of a ticket; its last argument tells whether all cookies agree.
+        former: further names, whose tickets count if they are the newest; they do not agree then, so
+            that the ticket is sent anew under its present name.
         companion: name of a cookie without which no ticket counts; None for none.
     """
 
@@ -44,9 +46,11 @@ class TicketCookies:
         ring: KeyRing,
         pinned: Callable[[StickyStatus, Ticket, bool], Finding],
         *,
+        former: tuple[bytes, ...] = (),
         companion: bytes | None = None,
     ) -> None:
         self._names = names
+        self._former = former
         self._group = group
         self._ring = ring
         self._pinned = pinned
@@ -71,18 +75,29 @@ class TicketCookies:
     def _find(self, cookie: bytes) -> Finding:
         by_name = [find_values(cookie, name) for name in self._names]
         values = dict.fromkeys([value for values in by_name for value in values])
-        if not values:
+        former = dict.fromkeys([v for name in self._former for v in find_values(cookie, name)])
+        if not values and not former:
             return Finding(StickyStatus.ABSENT)
         if self._companion is not None and not find_values(cookie, self._companion):
             return Finding(StickyStatus.APP_COOKIE_MISSING)
         opened = [open_ticket(value, self._ring) for value in values]
         tickets = [ticket for ticket in opened if isinstance(ticket, Ticket)]
         mine = [ticket for ticket in tickets if ticket.group == self._group]
-        if mine:
+        newest = max(mine, key=_last_seen) if mine else None
+        older = [open_ticket(value, self._ring) for value in former]
+        theirs = [ticket for ticket in older if isinstance(ticket, Ticket) and ticket.group == self._group]
+        newest_former = max(theirs, key=_last_seen) if theirs else None
+        if newest_former is not None and (newest is None or _last_seen(newest_former) > _last_seen(newest)):
+            return self._pinned(StickyStatus.FOUND, newest_former, False)
+        if newest is not None:
             is_one = max(map(len, by_name)) == 1
-            newest = max(mine, key=lambda ticket: ticket.last_seen_s)
             status = StickyStatus.FOUND if is_one else StickyStatus.SEVERAL
             return self._pinned(status, newest, len(values) == 1)
         if tickets:
             return Finding(StickyStatus.OTHER_GROUP)
-        return Finding(next(status for status in opened if isinstance(status, StickyStatus)))
+        failures = [status for status in opened if isinstance(status, StickyStatus)]
+        return Finding(failures[0] if failures else StickyStatus.ABSENT)
+
+
+def _last_seen(ticket: Ticket) -> int:
+    return ticket.last_seen_s

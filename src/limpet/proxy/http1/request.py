@@ -162,13 +162,22 @@ class RequestFields(FieldBlock):
         fields._others = self  # of the same class
         return fields
 
+    def values(self, name: bytes) -> list[bytes]:
+        """Return every value of a field as the target sees it."""
+        if name == b"cookie":
+            return self.cookies
+        if name == b"upgrade":
+            return [self.upgrade] if self.upgrade else []
+        kept = [field for field in self.headers if field not in self.cuts] if self.cuts else self.headers
+        return FieldBlock(kept).values(name)
+
     def edited(self, own_cookies: Collection[bytes]) -> bytes:
         """Return the tail as the target gets it, without the empty line.
 
         Args:
             own_cookies: names of limpet's cookies, which are not passed on.
         """
-        if self._edited_for is not own_cookies:
+        if self._edited_for is not own_cookies and self._edited_for != own_cookies:
             self._edited = self._edit(own_cookies)
             self._edited_for = own_cookies
         return self._edited

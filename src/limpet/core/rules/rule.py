@@ -1,0 +1,106 @@
+"""A rule: conditions, an action, and what it changes in passing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from limpet.core.rules.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+    from limpet.core.clock import Now
+    from limpet.core.model import TargetGroup
+    from limpet.core.request import RequestHead
+    from limpet.core.rules.field_edits import FieldEdits
+    from limpet.core.rules.group_pin import GroupPin
+    from limpet.core.rules.subject import Subject
+
+
+class Condition(Protocol):
+    """Something that a request has or has not.
+
+    Attributes:
+        kind: the name in the configuration and in `CONDITIONS`.
+    """
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+
+    def holds(self, subject: Subject) -> bool:
+        """Return whether a request has it. Never raises: whatever a client sends has an answer."""
+        ...
+
+
+class Action(Protocol):
+    """What becomes of a request.
+
+    Attributes:
+        kind: the name in the configuration and in `ACTIONS`.
+        only_group: the target group that gets every request; "" if that is not settled beforehand.
+    """
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def only_group(self) -> str: ...  # noqa: D102
+
+    def act(self, rule: Rule, request: RequestHead, around: Surroundings) -> Verdict:
+        """Decide. Whatever becomes of the request, `leave` has to be told of its end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an action may look at beside the request.
+
+    Attributes:
+        groups: by name.
+        group_pins: what pins clients to one of a rule's groups, by the rule's name.
+    """
+
+    groups: Mapping[str, TargetGroup]
+    group_pins: Mapping[str, GroupPin]
+    now: Now
+    rng: Random
+
+
+class Rule:
+    """One rule of a listener.
+
+    Args:
+        conditions: all have to hold; none for every request.
+        request_edits: of what the target gets; None for none.
+        response_edits: of what the client gets; None for none.
+
+    Attributes:
+        name: in the log and in `limpet explain`.
+        plain: the verdict on every request that it matches; None if each needs one of its own.
+    """
+
+    __slots__ = ("action", "conditions", "name", "plain", "request_edits", "response_edits")
+
+    def __init__(
+        self,
+        name: str,
+        conditions: tuple[Condition, ...],
+        action: Action,
+        request_edits: FieldEdits | None = None,
+        response_edits: FieldEdits | None = None,
+    ) -> None:
+        self.name = name
+        self.conditions = conditions
+        self.action = action
+        self.request_edits = request_edits
+        self.response_edits = response_edits
+        is_plain = bool(action.only_group) and request_edits is None and response_edits is None
+        self.plain = Verdict(rule=name, group=action.only_group) if is_plain else None
+
+    def matches(self, subject: Subject) -> bool:
+        """Return whether all conditions hold."""
+        for condition in self.conditions:  # noqa: SIM110  # all() costs twice as much
+            if not condition.holds(subject):
+                return False
+        return True
