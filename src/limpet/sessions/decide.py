@@ -141,7 +141,8 @@ def plan_save(
             session, whose cookie would replace the one that the login has set.
     """
     if logs_out or not has_record:
-        acts = (Act.END,) if has_record else ()
+        # A straggler's session may live on under another id, and is to end there.
+        acts = (Act.END,) if has_record or (logs_out and is_straggler) else ()
         may_create = logs_in or (has_content and not is_straggler)
         return (*acts, Act.CREATE) if may_create else acts
     if logs_in or rotates:

@@ -176,26 +176,26 @@ class _Save:
     def _replace(self) -> Flow[Saved]:
         meta, old = self.session.next_meta(self.now_s), self._old()
         session_id, version = self._new_id(meta), old.version + 1
-        record = Record(version, b"", self.now_s, meta, self._own_fields(version))
+        record = Record(version, b"", self.now_s, meta, self._own_fields(version), old.tokens)
         grace_end_s = self.now_s + self.sessions.policy.grace_s
         stone = Tombstone(EndReason.ROTATED, self.now_s, session_id.key, grace_end_s)
         contents = self._with_own if meta.incarnation == old.meta.incarnation else None
-        moved = yield from self._move(stone, grace_end_s, contents).run(old, record)
+        moved = yield from self._move(stone, grace_end_s, contents, self._replaced).run(old, record)
         if moved is Moved.AWAY and self.session.wishes.user is None:
             # Someone was faster: what is over stays over; what moved on takes this request's fields.
             return (yield from self._give_way(session_id.key))
-        if (yield from self._is_revoked(session_id.key)):
-            return (yield from self._give_way(session_id.key))
+        if moved is Moved.SHARED and (yield from self._commit_to(session_id.key, [], None)) != session_id.key:
+            return _OVERTAKEN
         return self._cookie(session_id, meta)
 
     def _renew(self) -> Flow[Saved]:
         old = self._old()
         meta = self.session.next_meta(self.now_s)._replace(confirmed_s=0.0)
         session_id = self._successor_id(self.sessions.user_key(meta.user), meta)
-        copy = Record(old.version, b"", self.now_s, meta, old.fields)
+        copy = Record(old.version, b"", self.now_s, meta, old.fields, old.tokens)
         stone = Tombstone(EndReason.RENEWED, self.now_s, session_id.key, meta.ends_s)
-        moved = yield from self._move(stone, meta.ends_s, dict).run(old, copy)
-        if moved is Moved.AWAY or (yield from self._is_revoked(session_id.key)):
+        moved = yield from self._move(stone, meta.ends_s, dict, lambda _: None).run(old, copy)
+        if moved is Moved.AWAY:
             return (yield from self._give_way(session_id.key))
         if self.unsaved or moved is Moved.SHARED:
             # If another request has renewed it first, a third one may have moved or ended it since.
@@ -204,23 +204,22 @@ class _Save:
                 return _OVERTAKEN
         return self._cookie(session_id, meta)
 
+    def _replaced(self, before: Stored) -> Key | None:
+        # A login takes the place of the session wherever that went, a rotation that of a renewed one: else
+        # the old id would still open it.
+        was_renewed = isinstance(before.what, Tombstone) and before.what.reason is EndReason.RENEWED
+        return self._same_login(before) if was_renewed or self.session.wishes.user is not None else None
+
     def _move(
         self,
         stone: Tombstone,
         until_s: float,
         contents: Callable[[Mapping[str, Field]], Mapping[str, Field]] | None,
+        follow: Callable[[Stored], Key | None],
     ) -> Move:
         assert stone.successor is not None  # noqa: S101  # where it moves
         until_s = max(self.now_s + TOMBSTONE_S, until_s, self._old().meta.old_ends_s)
-        return Move(self.sessions, self._old_key(), stone.successor, stone, until_s, contents)
-
-    def _is_revoked(self, key: Key) -> Flow[bool]:
-        # Users have an epoch. A visitor's record that is written while all are being removed may be
-        # written where the removal has been already.
-        if key.user:
-            return False
-        facts = yield from ask(ReadFacts(self.now_s, key))
-        return self._old().meta.created_s <= facts.everyone_s
+        return Move(self.sessions, self._old_key(), stone.successor, stone, until_s, contents, follow)
 
     def _give_way(self, key: Key) -> Flow[Saved]:
         yield from self.bury(key, EndReason.ROTATED)
@@ -246,9 +245,10 @@ class _Save:
 
     def _commit_to(self, key: Key, unsaved: list[Unsaved], meta: Meta | None) -> Flow[Key | None]:
         # Returns where the changes ended up; None if the session is gone.
+        token = self.sessions.entropy(TOKEN_BYTES)
         for _ in range(_MAX_TRIES):
             changes = tuple(each.change for each in unsaved)
-            committed = yield from ask(self._commit_operation(key, self._old(), changes, meta))
+            committed = yield from ask(self._commit_operation(key, changes, meta, token))
             self.sessions.events.committed(committed.outcome)
             successor = self._successor(committed.tombstone)
             if committed.record is not None:
@@ -262,15 +262,16 @@ class _Save:
         raise SessionConflictError("other requests kept changing the same session field")
 
     def _commit_operation(
-        self, key: Key, base: Record, changes: tuple[Change, ...], meta: Meta | None
+        self, key: Key, changes: tuple[Change, ...], meta: Meta | None, token: bytes
     ) -> Commit:
+        base = self._old()
         edit = Edit(
             incarnation=base.meta.incarnation,
             base_version=base.version,
             changes=changes,
             seen_s=self.now_s,
             meta=meta,
-            token=self.sessions.entropy(TOKEN_BYTES),
+            token=token,
         )
         return Commit(key, edit, store_until_s(meta or base.meta, self.now_s))
 
@@ -280,7 +281,7 @@ class _Save:
     # The end.
 
     def _end(self) -> Flow[Saved]:
-        key: Key | None = self._old_key()
+        key = self.loaded.key
         while key is not None:
             before = yield from self.bury(key, EndReason.LOGOUT)
             key = self._same_login(before)
@@ -290,8 +291,10 @@ class _Save:
         # Where the login that is to end went on meanwhile, if it did: under one of its user's keys,
         # or as the same visitor.
         successor = before.what.successor if isinstance(before.what, Tombstone) else None
-        user = self._old().meta.user
-        users = self.sessions.ring.user_keys(user) if user else [""]
+        record = self.loaded.record
+        users = [self.loaded.key.user] if self.loaded.key is not None else []
+        if record is not None and record.meta.user:
+            users = self.sessions.ring.user_keys(record.meta.user)
         return successor if successor is not None and successor.user in users else None
 
     def bury(

@@ -17,9 +17,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from limpet.sessions.errors import SessionConflictError
-from limpet.sessions.operations import EPOCH_BYTES, Commit, Create, End, Flow, Load, ask
+from limpet.sessions.operations import EPOCH_BYTES, Commit, Create, End, Flow, Load, ReadFacts, Stored, ask
 from limpet.sessions.policy import store_until_s
-from limpet.sessions.record import TOKEN_BYTES, Edit, Outcome, Tombstone, changed, differences
+from limpet.sessions.record import TOKEN_BYTES, Edit, Outcome, Tombstone, changed, differences, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,8 +34,9 @@ _MAX_TRIES = 64
 class Moved(Enum):
     """How a move ended.
 
-    SHARED: another request was moving the session to the same key, so it may be in use there, or
-    have moved on. AWAY: it ended or moved elsewhere before; whoever asked for a login goes on.
+    SHARED: another request moved the session to the same key, or an answer to us was lost: it may be in
+    use there, or have moved on. AWAY: it ended or moved elsewhere before, and what was written at the new
+    key must not live, unless a login wants it.
     """
 
     MOVED = "moved"
@@ -51,6 +52,7 @@ class Move:
         stone: is left at the old key until `until_s`.
         contents: what the new record's fields are to be, made from those of the old one; None if nothing is
             taken along.
+        follow: where the session went on, if it is to be fetched from there.
     """
 
     sessions: Sessions
@@ -59,6 +61,7 @@ class Move:
     stone: Tombstone
     until_s: float
     contents: Callable[[Mapping[str, Field]], Mapping[str, Field]] | None
+    follow: Callable[[Stored], Key | None]
 
     def run(self, old: Record, copy: Record) -> Flow[Moved]:
         """Move it.
@@ -69,32 +72,49 @@ class Move:
         """
         until_s, seed = store_until_s(copy.meta, copy.seen_s), self.sessions.entropy(EPOCH_BYTES)
         stands = (yield from ask(Create(self.key, copy, until_s, seed))).alive
+        if not self.key.user and (yield from self._is_revoked(old)):
+            return Moved.AWAY
+        old_key = self.old_key
         is_ours = holds = stands is not None and _is_same(stands, copy)
         for _ in range(_MAX_TRIES):
             is_final = stands is None or self.contents is None
             version = 0 if is_final else old.version
-            end = End(self.old_key, self.stone, self.until_s, version)
-            before = yield from ask(end if holds or is_final else Load(self.old_key))
+            end = End(old_key, self.stone, self.until_s, version)
+            before = yield from ask(end if holds or is_final else Load(old_key))
             if (holds or is_final) and end.is_about(before):
-                self.sessions.events.ended(self.stone.reason, self.sessions.ring.reference(self.old_key))
+                self.sessions.events.ended(self.stone.reason, self.sessions.ring.reference(old_key))
                 return Moved.MOVED if is_ours else Moved.SHARED
             if before.alive is None:
-                return Moved.SHARED if self._leads_here(before.what) else Moved.AWAY
+                if self._leads_here(before.what):
+                    return Moved.SHARED
+                followed = self.follow(before)
+                if followed is None:
+                    return Moved.AWAY
+                old_key, holds = followed, False
+                continue
             assert stands is not None  # noqa: S101  # else the end would have been final
             old = before.alive
             stands, holds = yield from self._catch_up(stands, old)
         raise SessionConflictError("other requests kept changing a session that is to get another id")
 
+    def _is_revoked(self, old: Record) -> Flow[bool]:
+        # Users have an epoch. A visitor's record that is written while everyone's are being removed may
+        # be written where the removal has been; but then everyone's end is known already.
+        facts = yield from ask(ReadFacts(self.stone.at_s, self.key))
+        return old.meta.created_s <= facts.everyone_s
+
     def _catch_up(self, stands: Record, old: Record) -> Flow[tuple[Record | None, bool]]:
         # Returns what stands there now, and whether it holds what the old record does.
         assert self.contents is not None  # noqa: S101  # else nothing is taken along
+        unknown = [token for token in tokens_of(old) if token not in tokens_of(stands)]
         edit = Edit(
             incarnation=stands.meta.incarnation,
             base_version=stands.version,
             changes=differences(stands.fields, self.contents(old.fields)),
             seen_s=old.seen_s,
             meta=stands.meta,  # makes another version even if no field differs
-            token=self.sessions.entropy(TOKEN_BYTES),
+            # A commit to the old record whose answer was lost is sent again, to the new one.
+            token=b"".join(unknown) + self.sessions.entropy(TOKEN_BYTES),
             is_exclusive=True,
         )
         until_s = store_until_s(stands.meta, max(stands.seen_s, old.seen_s))

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 TOKEN_BYTES = 8
 #: How many of the last commits a record remembers, to recognise one that is sent again.
-_TOKENS_KEPT = 4
+_TOKENS_KEPT = 8
 
 
 class EndReason(Enum):
@@ -181,7 +181,8 @@ class Edit:
         changes: at most one for each field; none for a mere sign of life.
         seen_s: wall clock of this visit.
         meta: new lifetimes and labels; None leaves them.
-        token: 8 random bytes; the same for every sending of this edit.
+        token: 8 random bytes; the same for every sending of this edit. After tokens of other edits
+            that it makes known along with its own, it is no longer recognised itself.
         is_exclusive: refuse if anything has changed since `base_version`.
     """
 
@@ -210,7 +211,7 @@ def apply(
         return Committed(Outcome.GONE, tombstone=stored), None
     if stored.meta.incarnation != edit.incarnation or stored.epoch != epoch:
         return Committed(Outcome.GONE), None
-    if _is_known(stored.tokens, edit.token):
+    if edit.token in tokens_of(stored):
         return Committed(Outcome.APPLIED), None
     if _is_overtaken(stored, edit):
         return Committed(Outcome.CONFLICT, record=stored), None
@@ -248,8 +249,10 @@ def changed(stored: Record, edit: Edit) -> Record:
     )
 
 
-def _is_known(tokens: bytes, token: bytes) -> bool:
-    return token in (tokens[at : at + TOKEN_BYTES] for at in range(0, len(tokens), TOKEN_BYTES))
+def tokens_of(record: Record) -> list[bytes]:
+    """Return the tokens of the last commits, newest last."""
+    tokens = record.tokens
+    return [tokens[at : at + TOKEN_BYTES] for at in range(0, len(tokens), TOKEN_BYTES)]
 
 
 def differences(before: Mapping[str, Field], after: Mapping[str, Field]) -> tuple[Change, ...]:

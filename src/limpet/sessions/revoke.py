@@ -63,12 +63,13 @@ def list_user(sessions: Sessions, user: bytes) -> Flow[list[Listed]]:
 def revoke_user(sessions: Sessions, user: bytes, *, with_old: bool) -> Flow[None]:
     """End every session of a user; `with_old` also those of another library that are not adopted yet.
 
-    One step for each secret on the ring. The newest comes last: a session that is being renewed
-    from an older secret to the newest meanwhile is caught on one side or the other.
+    One step for each secret on the ring, there and back: a session that is being renewed from one secret
+    to another meanwhile is caught where it comes from, or after that where it goes to.
     """
     if with_old:
         yield from refuse_old(sessions, user)
-    for user_key in reversed(sessions.ring.user_keys(user)):
+    user_keys = sessions.ring.user_keys(user)
+    for user_key in [*reversed(user_keys), *user_keys[1:]]:
         yield from ask(RevokeUser(user_key, sessions.entropy(EPOCH_BYTES)))
     sessions.events.ended(EndReason.REVOKED, sessions.ring.user_keys(user)[0])
 

@@ -80,7 +80,7 @@ for i = 11, #ARGV, 5 do
   end
 end
 local version = now[4]
-local sets = {'k', string.sub(now[5] .. ARGV[5], -32)}
+local sets = {'k', string.sub(now[5] .. ARGV[5], -64)}
 if ARGV[7] ~= '' or #ARGV >= 11 then
   version = string.format('%.0f', now[4] + 1)
   sets[#sets + 1] = 'v'
