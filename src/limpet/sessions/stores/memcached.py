@@ -97,13 +97,11 @@ class MemcachedStore:
         try:
             with within(math.inf if operation.is_bulk else self._timeout_s):
                 return cast("A", self._perform(operation))
-        except MemcacheServerError as error:
-            if b"too large" in _detail(error):
+        except (OSError, MemcacheError) as error:
+            if isinstance(error, MemcacheServerError) and b"too large" in _detail(error):
                 raise SessionTooLargeError(
                     "the session is larger than Memcached takes (1 MB, or its option -I); store less in it"
                 ) from error
-            raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
-        except (OSError, MemcacheError) as error:
             server = self.part(operation)
             if server is not None:
                 self._servers[server].close()  # what broke one connection has broken the idle ones, too
@@ -160,7 +158,10 @@ class MemcachedStore:
     def after_fork(self, *, is_child: bool) -> None:
         """Let the child make connections of its own."""
         if is_child:
-            self._servers = self._connect()
+            inherited, self._servers = self._servers, self._connect()
+            for client in inherited.values():  # without its lock, which another thread may have held
+                for each in (*client.client_pool.free, *client.client_pool.used):
+                    each.close()
 
     def _connect(self) -> dict[tuple[str, int], PooledClient]:
         return {
