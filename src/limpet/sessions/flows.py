@@ -301,7 +301,9 @@ class _Save:
         self, key: Key, reason: EndReason, successor: Key | None = None, until_s: float = 0.0
     ) -> Flow[Stored]:
         stone = Tombstone(reason, self.now_s, successor, until_s)
-        until_s = max(self.now_s + TOMBSTONE_S, until_s, self._old().meta.old_ends_s)
+        record = self.loaded.record
+        old_ends_s = record.meta.old_ends_s if record is not None else 0.0
+        until_s = max(self.now_s + TOMBSTONE_S, until_s, old_ends_s)
         before = yield from ask(End(key, stone, until_s))
         if before.alive is not None:
             self.sessions.events.ended(reason, self.sessions.ring.reference(key))
