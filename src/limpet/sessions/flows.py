@@ -15,7 +15,7 @@ from limpet.sessions.decide import Act, CookieAct
 from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
 from limpet.sessions.migration.adopt import end_old
 from limpet.sessions.move import Move, Moved
-from limpet.sessions.operations import EPOCH_BYTES, Commit, Create, End, Flow, ReadFacts, Stored, ask
+from limpet.sessions.operations import EPOCH_BYTES, Commit, Create, End, Flow, Stored, ask
 from limpet.sessions.policy import TOMBSTONE_S, store_until_s
 from limpet.sessions.record import (
     TOKEN_BYTES,
