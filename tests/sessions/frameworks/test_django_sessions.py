@@ -178,20 +178,44 @@ def test_renewal_gives_the_next_cookie_and_parallel_requests_survive(store: Watc
         assert old.cookies == browser.cookies
 
 
-def test_a_secret_on_its_way_out(store: WatchedStore) -> None:
+ROTATED = {
+    "SECRET_KEY": "the second secret of this test",
+    "SECRET_KEY_FALLBACKS": ["the first secret of this test"],
+}
+
+
+def test_a_secret_on_its_way_out_lets_parallel_requests_through(store: WatchedStore) -> None:
     with wsgi(LIMPET_SESSION_STORE=store, SECRET_KEY="the first secret of this test") as site:
         browser = Browser(site)
         browser.get("/login/1")
-        before = browser.cookies["sessionid"]
-    rotated = {
-        "SECRET_KEY": "the second secret of this test",
-        "SECRET_KEY_FALLBACKS": ["the first secret of this test"],
-    }
-    with wsgi(LIMPET_SESSION_STORE=store, **rotated) as site:
+    with wsgi(LIMPET_SESSION_STORE=store, **ROTATED) as site:
+        browser.site = site
+        before, late, old = dict(browser.cookies), browser.twin(), browser.twin()
+        gate = django_project.new_gate()
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(late.get, "/slow-user")
+            try:
+                gate.wait_reached()
+                assert who(browser) == "1"
+            finally:
+                gate.open()
+            assert slow.result(20).json() == {"user": "1"}
+        assert who(old) == "1"
+        assert browser.cookies == late.cookies == old.cookies != before
+    with wsgi(LIMPET_SESSION_STORE=store, SECRET_KEY=ROTATED["SECRET_KEY"]) as site:
         browser.site = site
         assert who(browser) == "1"
-        assert browser.cookies["sessionid"] != before
-        assert who(browser) == "1"
+
+
+def test_a_change_of_password_with_an_old_secret_kills_the_old_id(store: WatchedStore) -> None:
+    with wsgi(LIMPET_SESSION_STORE=store, SECRET_KEY="the first secret of this test") as site:
+        browser = Browser(site)
+        browser.get("/login/1")
+    with wsgi(LIMPET_SESSION_STORE=store, **ROTATED) as site:
+        browser.site = site
+        old = browser.twin()
+        browser.request("PUT", "/password")
+        assert (who(browser), who(old)) == ("1", None)
 
 
 def test_limpets_own_secret_comes_before_djangos(
@@ -398,6 +422,9 @@ def test_set_expiry(store: WatchedStore) -> None:
         assert "a" not in SessionStore(saved(-5).session_key)
         with override_settings(SESSION_COOKIE_AGE=600):
             assert expires_in_s(saved(None)) == pytest.approx(630, abs=5)
+        with override_settings(LIMPET_SESSION_POLICY="aal2"):
+            assert saved(None).get_expiry_age() == 57 * 60
+            assert expires_in_s(saved(None)) == pytest.approx(57 * 60 * 1.05, abs=5)
 
 
 def middleware_answer(view: Callable[[Any], Any], cookie: str | None = None) -> Any:

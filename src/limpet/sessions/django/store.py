@@ -17,7 +17,7 @@ from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 
 from limpet.sessions import flows, loading
-from limpet.sessions.decide import CookieAct, Verdict
+from limpet.sessions.decide import CookieAct, Verdict, is_renewal_due
 from limpet.sessions.django.from_settings import sessions
 from limpet.sessions.django.lifetime import apply_expiry
 from limpet.sessions.flows import Saved
@@ -45,6 +45,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
 
     _cookie_value: str | None
     _held: Session | None
+    _renews: bool
 
     def __init__(self, session_key: str | None = None) -> None:
         self._sessions = sessions()
@@ -132,12 +133,23 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
     def _cycle(self, session: Session) -> None:
         if session.is_new:
             session.wishes.creates = True
-        session.rotate()
+        if self._is_replacing_the_secret(session):
+            self._renews = True
+        else:
+            session.rotate()
         self.modified = True
+
+    def _is_replacing_the_secret(self, session: Session) -> bool:
+        # With a new SECRET_KEY Django cycles each user's key, at the first request of many that a
+        # page sends at once. A renewal comes anyway, and lets all of them through.
+        old, policy = session.session_id, self._sessions.policy
+        if old is None or old.is_newest_key or session.user_id is None or not session.client.is_safe:
+            return False
+        return is_renewal_due(old, self._sessions.now_s(), policy)
 
     def _is_pending(self) -> bool:
         wishes = self._inner.wishes
-        return wishes.rotates or wishes.creates or wishes.user is not None
+        return self._renews or wishes.rotates or wishes.creates or wishes.user is not None
 
     # What asks the store, as flows: each is driven blocking and not.
 
@@ -364,6 +376,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
     def _open(self, value: str | None) -> None:
         self._cookie_value = value
         self._held = None
+        self._renews = False
 
     @property
     def _inner(self) -> Session:
