@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 Address = tuple[str, int]
 _SENTINEL_PORT, _REDIS_PORT = 26379, 6379
+#: Else redis-py looks up its own version for each connection (as long as all the rest takes) and
+#: tells it to the server in two more round trips.
+_QUIET: dict[str, Any] = (
+    {"driver_info": None} if find_spec("redis.driver_info") else {"lib_name": None, "lib_version": None}
+)
 _PATHS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
@@ -165,7 +171,7 @@ class Maker(NamedTuple):
 
 def maker(target: Target, timeout_s: float) -> Maker:
     """Return what makes blocking connections."""
-    options = _options(target, timeout_s, Retry(NoBackoff(), 0))
+    options = _options(target, timeout_s, Retry(NoBackoff(), 0)) | _QUIET
     plain = _TimedTls if target.is_tls else _Timed
     if target.kind != "sentinel":
         return Maker(partial(plain, **options, **_server(target)))
@@ -176,7 +182,7 @@ def maker(target: Target, timeout_s: float) -> Maker:
 
 def async_maker(target: Target, timeout_s: float) -> Maker:
     """Return what makes connections for one event loop."""
-    options = _options(target, timeout_s, AsyncRetry(NoBackoff(), 0))
+    options = _options(target, timeout_s, AsyncRetry(NoBackoff(), 0)) | _QUIET
     plain = _LoopTls if target.is_tls else _Loop
     if target.kind != "sentinel":
         return Maker(partial(plain, **options | {"socket_timeout": None}, **_server(target)))
@@ -215,7 +221,11 @@ def _options(target: Target, timeout_s: float, retry: Any) -> dict[str, Any]:
 def _sentinel_pool(library: Any, plain: type, target: Target, options: dict[str, Any]) -> tuple[Any, Any]:
     # One Sentinel that hangs must leave time to ask another, and then the primary.
     share_s = options["socket_timeout"] / (len(target.addresses) + 1)
-    asking = {"socket_timeout": share_s, "socket_connect_timeout": share_s, "retry": options["retry"]}
+    asking = {
+        "socket_timeout": share_s,
+        "socket_connect_timeout": share_s,
+        "retry": options["retry"],
+    } | _QUIET
     asking |= {name: value for name, value in options.items() if name.startswith("ssl_")}
     asking |= {"ssl": True} if target.is_tls else {}
     sentinel = library.Sentinel(target.addresses, sentinel_kwargs=asking, **options)
