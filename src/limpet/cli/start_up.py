@@ -42,8 +42,8 @@ def announce(app: str | None) -> Callable[[Ready], None]:
 
 
 def _plain(ready: Ready) -> Iterator[str]:
-    for address in ready.balancer.bound.values():
-        yield f"listening on {_url(address)}"
+    for listener, address in ready.balancer.bound.items():
+        yield f"listening on {_url(address, is_tls=listener.tls is not None)}"
     if ready.admin is not None:
         yield f"admin on {_url(ready.admin)}"
 
@@ -57,7 +57,8 @@ def _summary(ready: Ready, app: str | None) -> Table:
     settings = ready.balancer.settings
     for listener, address in ready.balancer.bound.items():
         to = f" -> {listener.group or 'its rules'}" if len(settings.target_groups) > 1 else ""
-        table.add_row("listening on", f"[bold green]{_url(address)}[/]{escape(to)}")
+        url = _url(address, is_tls=listener.tls is not None)
+        table.add_row("listening on", f"[bold green]{url}[/]{escape(to)}")
     for group in ready.balancer.state.groups.values():
         name = f"{group.name}: " if len(settings.target_groups) > 1 else ""
         table.add_row("replicas" if app else "targets", escape(f"{name}{_targets(group, app)}"))
@@ -98,5 +99,5 @@ def _access_log(path: str, form: str) -> str:
     return f"{'standard output' if path == '-' else path}, {form}"
 
 
-def _url(address: Address) -> str:
-    return str(address) if address.is_unix else f"http://{address}"
+def _url(address: Address, *, is_tls: bool = False) -> str:
+    return str(address) if address.is_unix else f"http{'s' if is_tls else ''}://{address}"

@@ -42,6 +42,12 @@ def status(client: AdminClient, as_json: bool) -> None:
             f"{counted(found['reloads'], 'reload')}"
         )
     )
+    for listener in found["listeners"]:
+        for certificate in listener["certificates"]:
+            names = ", ".join(certificate["names"])
+            output.print(escape(f"certificate for {names}: until {certificate['expires']}"))
+            if certificate["warning"]:
+                output.print(escape(f"warning: {certificate['warning']}"), style="bold red")
     for group in found["target_groups"]:
         title = f"{group['name']}: {group['algorithm']}, stickiness {group['stickiness']}"
         if group["is_failing_open"]:

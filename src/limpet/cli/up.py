@@ -13,7 +13,7 @@ from limpet.cli.output import EXIT_USAGE, counted, fail, say, told_problems
 from limpet.cli.start_up import announce
 from limpet.config.flags import settings_from_flags
 from limpet.config.load import read_file
-from limpet.config.warnings import warnings
+from limpet.control.balancer import all_warnings
 from limpet.control.run import run
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def up(config: Path | None, targets: tuple[str, ...], check: bool, **given: Any)
     with told_problems():
         settings = load()
         if check:
-            for warning in warnings(settings):
+            for warning in all_warnings(settings):
                 say(f"warning: {warning}")
             count = sum(len(group.targets) for group in settings.target_groups.values())
             click.echo(f"{config or 'the command line'}: no mistakes; {counted(count, 'target')}")

@@ -7,7 +7,6 @@ any other, and never loaded.
 from __future__ import annotations
 
 import ssl
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
 
     from limpet.config.schema import ListenerTlsSettings, Settings, TargetTlsSettings
 
-_DAY_S = 86400
-#: An expiry is told when so much of a certificate's life is left, or so many seconds.
-_LAST_PART = 1 / 6
-_LAST_S = 14 * _DAY_S
 _MAX_FILE_BYTES = 1 << 20
 
 
@@ -101,26 +96,6 @@ def files(settings: Settings) -> list[Path]:
     for group in settings.target_groups.values():
         found += [group.tls.ca, group.tls.certificate, group.tls.key]
     return list(dict.fromkeys(path for path in found if path is not None))
-
-
-def expiry_warning(pair: KeyPair, now_s: float) -> str | None:
-    """Return what to tell of a certificate that has expired or soon will; None if all is well.
-
-    Args:
-        now_s: wall clock.
-    """
-    name = pair.names[0] if pair.names else "?"
-    left_s = pair.not_after_s - now_s
-    if left_s <= 0:
-        return f"the certificate for {name} has expired on {_day(pair.not_after_s)}; renew it"
-    if left_s < min(_LAST_S, _LAST_PART * pair.lifetime_s):
-        days = int(left_s // _DAY_S)
-        return f"the certificate for {name} expires on {_day(pair.not_after_s)}, in {days} days; renew it"
-    return None
-
-
-def _day(wall_s: float) -> str:
-    return datetime.fromtimestamp(wall_s, UTC).date().isoformat()
 
 
 def _pair(

@@ -26,7 +26,7 @@ from starlette.routing import Route
 from limpet import __version__
 from limpet.config.compile import target_id
 from limpet.config.value_types import NAME_PATTERN, NAME_WORDS
-from limpet.control import sockets
+from limpet.control import certificates, sockets
 from limpet.control.metrics import exposition
 from limpet.control.upgrade import UpgradeError
 from limpet.core.address import Address, parse_address
@@ -287,8 +287,13 @@ async def status(balancer: Balancer) -> dict[str, Any]:
         "reloads": balancer.reloads,
         **totals._asdict(),
         "keys": balancer.keys.origin,
+        "handshakes": (await balancer.plane.handshakes())._asdict(),
         "listeners": [
-            {"address": str(bound), "target_group": listener.group}
+            {
+                "address": str(bound),
+                "target_group": listener.group,
+                "certificates": certificates.describe(listener, time.time()),
+            }
             for listener, bound in balancer.bound.items()
         ],
         "target_groups": groups,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from limpet.config import compile as compiled
 from limpet.config.warnings import warnings
-from limpet.control import dns, sockets
+from limpet.control import certificates, dns, sockets
 from limpet.control.health_checker import HealthChecker
 from limpet.control.keys import LoadedKeys, load_keys
 from limpet.control.plane.local import NOTHING, LocalPlane
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 #: How long listening waits for the first round of health checks.
 _FIRST_ROUND_S = 2.0
 _TICK_S = 0.25
+_DAY_S = 86400
 
 
 def _to_stderr(message: str) -> None:
@@ -125,7 +126,8 @@ class Balancer:
             await self.checker.first_round(_FIRST_ROUND_S)
             await self._open(listeners)
         self._tasks = [
-            asyncio.create_task(supervise(work, self._on_message)) for work in (self._tick, self._watch_names)
+            asyncio.create_task(supervise(work, self._on_message))
+            for work in (self._tick, self._watch_names, self._warn_daily)
         ]
 
     async def reload(self) -> None:
@@ -220,6 +222,17 @@ class Balancer:
             self.plane.refresh()
             self.state.tick()
 
+    async def _warn_daily(self) -> None:
+        while True:
+            await asyncio.sleep(_DAY_S)
+            self._warn_of_certificates()
+
+    def _warn_of_certificates(self) -> None:
+        snapshot = self.snapshot
+        targets = {name: group.tls for name, group in snapshot.groups.items()}
+        for warning in certificates.warnings(snapshot.listeners, targets, time.time()):
+            self._on_message(f"warning: {warning}")
+
     async def _watch_names(self) -> None:
         while True:
             await asyncio.sleep(min(group.dns_interval_s for group in self.settings.target_groups.values()))
@@ -303,6 +316,7 @@ class Balancer:
     def _warn(self, settings: Settings) -> None:
         for warning in warnings(settings):
             self._on_message(f"warning: {warning}")
+        self._warn_of_certificates()
 
     def _use_log(self, settings: AccessLogSettings) -> None:
         try:
@@ -320,6 +334,16 @@ def _changed(bound: Collection[Listener], wanted: tuple[Listener, ...]) -> dict[
 
 def _listeners(settings: Settings) -> tuple[Listener, ...]:
     return tuple(compiled.listener(settings, number) for number in range(len(settings.listeners)))
+
+
+def all_warnings(settings: Settings) -> list[str]:
+    """Return all that a configuration without mistakes gives cause to tell.
+
+    Raises:
+        ConfigError: a file has changed since it was checked.
+    """
+    found = certificates.warnings(_listeners(settings), _target_tls(settings), time.time())
+    return [*warnings(settings), *found]
 
 
 def _target_tls(settings: Settings) -> dict[str, TargetTls]:

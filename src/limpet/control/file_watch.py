@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 _INTERVAL_S = 1.0
@@ -27,6 +27,28 @@ def watch_file(path: Path, on_change: Callable[[], None]) -> None:
         loop.call_later(_INTERVAL_S, look, now or before)
 
     loop.call_later(_INTERVAL_S, look, _mark(path))
+
+
+def watch_files(paths: Callable[[], Iterable[Path]], on_change: Callable[[], None]) -> None:
+    """Call `on_change` after files have changed that belong together, as long as the event loop runs.
+
+    It waits until nothing has changed for a second: a certificate and its key are two files.
+
+    Args:
+        paths: asked each time which files there are; one that is new has not changed.
+    """
+    loop = asyncio.get_running_loop()
+
+    def look(settled: dict[Path, tuple[int, int, int]], before: dict[Path, tuple[int, int, int]]) -> None:
+        now = {path: mark for path in paths() if (mark := _mark(path)) is not None}
+        is_same = all(settled.get(path, mark) == mark for path, mark in now.items())
+        if not is_same and now == before:
+            on_change()
+        if is_same or now == before:
+            settled = settled | now
+        loop.call_later(_INTERVAL_S, look, settled, now)
+
+    loop.call_soon(look, {}, {})
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:

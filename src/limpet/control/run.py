@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import uvloop
 
+from limpet.config import certificates
 from limpet.control.admin import AdminServer
 from limpet.control.balancer import Balancer
-from limpet.control.file_watch import watch_file
+from limpet.control.file_watch import watch_file, watch_files
 from limpet.control.inherited import Inherited
 from limpet.control.notify import notify_ready, notify_reloading, notify_stopping
 from limpet.control.supervise import supervise
@@ -177,6 +178,7 @@ class _Serving:
             background += [asyncio.create_task(supervise(work, self._on_message)) for work in works]
             if config_file is not None:
                 watch_file(config_file, signals.reload.set)
+            watch_files(lambda: certificates.files(balancer.settings), signals.reload.set)
             self._tell_start(inherited)
             _settle_collector()
             on_ready(Ready(balancer, admin.bound))

@@ -41,11 +41,6 @@ class KeyPair:
     not_before_s: float
     not_after_s: float
 
-    @property
-    def lifetime_s(self) -> float:
-        """How long it is valid in all."""
-        return self.not_after_s - self.not_before_s
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerTls:

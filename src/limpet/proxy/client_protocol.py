@@ -71,6 +71,7 @@ class ClientConnection(asyncio.Protocol):
         "phase",
         "port",
         "proxy",
+        "response_fields",
         "transport",
     )
 
@@ -84,6 +85,7 @@ class ClientConnection(asyncio.Protocol):
         self.port = 0
         self.is_trusted = False
         self.is_https = listener.tls is not None
+        self.response_fields = b""
         self._certificate = b""
         # A PROXY header is not a part of the encrypted stream.
         self.phase = PREAMBLE if listener.is_proxy_protocol and not self.is_https else HEAD
@@ -115,6 +117,7 @@ class ClientConnection(asyncio.Protocol):
             self.is_trusted = True
         if self.is_https:
             self._certificate = certificate_fields(transport.get_extra_info("ssl_object"))
+            self.response_fields = _hsts(self.listener)
         if not proxy.enter(self):
             self._close()
             return
@@ -537,6 +540,13 @@ def _rare_fields(request: Request, request_id: bytes, target: TargetConnection) 
     if not fields.host:  # HTTP/1.0 may do without, HTTP/1.1 must not (RFC 9112 section 3.2)
         added += b"Host: %b\r\n" % target.pool.state.target.address.host_header.encode()
     return added
+
+
+def _hsts(listener: Listener) -> bytes:
+    # Source: RFC 6797 section 6.1. If the application says it too, its own comes first and counts.
+    if listener.tls is None or not listener.tls.hsts_s:
+        return b""
+    return b"Strict-Transport-Security: max-age=%d\r\n" % listener.tls.hsts_s
 
 
 def _too_large(head: bytes) -> tuple[ErrorKind, str]:

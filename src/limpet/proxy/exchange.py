@@ -32,6 +32,7 @@ from limpet.proxy.http1.fields import cut_fields
 from limpet.proxy.http1.request import edit_request
 from limpet.proxy.http1.response import UNTIL_CLOSE
 from limpet.proxy.own_response import own_response
+from limpet.proxy.redirect import redirected
 from limpet.proxy.tls.connected import why_not_connected
 from limpet.proxy.tunnel import Tunnel
 
@@ -114,6 +115,9 @@ class Exchange:
         """Route the request and set it on its way."""
         client = self.client
         proxy = client.proxy
+        if client.listener.redirect is not None and not self.request.is_https:
+            self._reply(redirected(client.listener.redirect, self.request), None)
+            return
         snapshot = proxy.snapshot
         listener = client.listener
         name = listener.group
@@ -450,6 +454,7 @@ class Exchange:
         verdict = self.verdict
         if not decision.finding.is_settled or (verdict is not None and verdict.choice is not None):
             fields += self._binding(decision, response)
+        fields += self.client.response_fields
         request = self.request.fields
         if response.body_length < 0:
             if request.minor_version == 0:

@@ -173,7 +173,8 @@ class TargetConnection(asyncio.Protocol):
         client = exchange.client
         exchange.connection = None  # first: a client that is slow must not pause what goes to the pool
         client.transport.write(
-            b"%bX-Request-Id: %b\r\n\r\n%b" % (response.edited, exchange.request_id, data[end:])
+            b"%bX-Request-Id: %b\r\n%b\r\n%b"
+            % (response.edited, exchange.request_id, client.response_fields, data[end:])
         )
         exchange.first_byte_s = exchange.ended_s = self.idle_since_s = time.monotonic()
         exchange.has_response = True

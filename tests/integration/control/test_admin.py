@@ -19,7 +19,9 @@ def test_status_tells_targets_states_and_sessions(play):
         await ground.get()
         status, facts = await ground.call("GET", "/status")
         assert status == 200
-        assert facts["listeners"] == [{"address": f"127.0.0.1:{ground.port}", "target_group": "web"}]
+        assert facts["listeners"] == [
+            {"address": f"127.0.0.1:{ground.port}", "target_group": "web", "certificates": []}
+        ]
         (group,) = facts["target_groups"]
         assert (group["name"], group["algorithm"], group["stickiness"]) == ("web", "round_robin", "lb_cookie")
         first = group["targets"][0]

@@ -31,6 +31,20 @@ class Totals(NamedTuple):
     rejected_connections: int
 
 
+class HandshakeTotals(NamedTuple):
+    """What became of TLS handshakes with clients since the start of the workers that live.
+
+    Attributes:
+        done: that succeeded.
+        resumed: of these, the ones that took up an earlier session.
+        failed: by cause.
+    """
+
+    done: int
+    resumed: int
+    failed: Mapping[str, int]
+
+
 class Active(NamedTuple):
     """The active sessions of a target group.
 
@@ -106,6 +120,10 @@ class DataPlane(Protocol):
 
     async def outcomes(self) -> Mapping[Outcome, list[float]]:
         """Return what became of requests; see `proxy.counters`."""
+        ...
+
+    async def handshakes(self) -> HandshakeTotals:
+        """Return what became of TLS handshakes."""
         ...
 
     async def explain(self, request_id: str) -> dict[str, object] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from limpet.control.plane.contract import Active, Totals
+from limpet.control.plane.contract import Active, HandshakeTotals, Totals
 from limpet.core.model import Snapshot
 from limpet.proxy.access_log import AccessLog
 from limpet.proxy.server import Proxy
@@ -99,6 +99,11 @@ class LocalPlane:
         """Return what became of requests."""
         self.proxy.settle()
         return self.proxy.counters.rows
+
+    async def handshakes(self) -> HandshakeTotals:
+        """Return what became of TLS handshakes."""
+        found = self.proxy.handshakes
+        return HandshakeTotals(found.done, found.resumed, dict(found.failed))
 
     async def explain(self, request_id: str) -> dict[str, object] | None:
         """Return a recent request's decision."""

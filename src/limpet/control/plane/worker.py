@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from limpet.config.schema import AccessLogSettings
+    from limpet.control.plane.contract import HandshakeTotals
     from limpet.core.address import Address
     from limpet.core.model import Listener, TargetGroup
     from limpet.core.target import TargetState
@@ -146,6 +147,9 @@ class _Worker:
             name: (group.sessions.targets(now_s), group.sessions.is_truncated)
             for name, group in groups.items()
         }
+
+    async def _do_handshakes(self) -> HandshakeTotals:
+        return await self._plane.handshakes()
 
     async def _do_nothing(self) -> None:
         """Answer that all before has been done."""

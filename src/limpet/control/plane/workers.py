@@ -19,7 +19,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from limpet.control.plane.channel import Channel
-from limpet.control.plane.contract import Active, Totals
+from limpet.control.plane.contract import Active, HandshakeTotals, Totals
 from limpet.control.plane.copying import pack_snapshot
 from limpet.core.active_sessions import count_targets
 from limpet.errors import ConfigError
@@ -170,6 +170,16 @@ class Workers:
         for worker in self._workers:
             add_rows(total, worker.outcomes)
         return total
+
+    async def handshakes(self) -> HandshakeTotals:
+        """Add up what the workers have counted; what one that died had counted is lost."""
+        answers: list[HandshakeTotals] = await self._ask("handshakes")
+        failed: Counter[str] = Counter()
+        for answer in answers:
+            failed.update(answer.failed)
+        return HandshakeTotals(
+            sum(answer.done for answer in answers), sum(answer.resumed for answer in answers), failed
+        )
 
     async def explain(self, request_id: str) -> dict[str, object] | None:
         """Return a recent request's decision, whichever worker made it."""

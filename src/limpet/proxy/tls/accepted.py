@@ -43,7 +43,7 @@ class Handshakes:
     Attributes:
         done: that succeeded.
         resumed: of these, the ones that took up an earlier session.
-        failed: by cause, in OpenSSL's words or ours (`timeout`, `closed`, `plain_http`, `no_tls`).
+        failed: by cause, in OpenSSL's words or ours (`timeout`, `closed`, `plain_http`, ...).
     """
 
     def __init__(self) -> None:
@@ -175,5 +175,6 @@ class AcceptedTls(TlsStream):
 
 def _cause(error: Exception | None) -> str:
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "unknown").lower()
+        cause = (error.reason or "unknown").lower()
+        return "unrecognized_name" if cause == "callback_failed" else cause  # it is our only callback
     return "timeout" if isinstance(error, TimeoutError) else "closed"
