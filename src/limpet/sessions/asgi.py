@@ -19,14 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+from typing import Any, TypeAlias, Unpack
 
 from limpet.sessions.errors import SessionError, StoreUnavailableError, outage_behind
 from limpet.sessions.headers import OUTAGE_BODY, Headers, after_outage, merge, of_outage
 from limpet.sessions.service import Options, Sessions
-
-if TYPE_CHECKING:
-    from limpet.sessions.session import Session
+from limpet.sessions.session import Session
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -68,11 +66,11 @@ class SessionMiddleware:
         kind = scope["type"]
         if kind == "lifespan":
             await self.app(scope, self._starting(receive), self._ending(send))
-        elif kind in {"http", "websocket"}:
+        elif kind in {"http", "websocket"} and not isinstance(scope.get("session"), Session):
             self.sessions.tell_findings()
             exchange = (_Http if kind == "http" else _WebSocket)(self.sessions, scope, send)
             await exchange.run(self.app, receive)
-        else:
+        else:  # nothing that has a session, or a request that has one already: the outer middleware counts
             await self.app(scope, receive, send)
 
     def _starting(self, receive: Receive) -> Receive:

@@ -381,10 +381,10 @@ class Session(MutableMapping[str, Any]):
     def late_changes(self) -> list[str]:
         """Return the fields whose values changed in place after `close`, which nobody could refuse."""
         self._may_begin = True
-        now = self._unsaved_values() if self._is_closed else {}
-        return sorted(
-            name for name in now.keys() | self._sent.keys() if now.get(name) != self._sent.get(name)
-        )
+        if self._fields is None or not self._is_closed:
+            return []
+        now, sent = self._unsaved_values(), self._sent
+        return sorted(name for name in now.keys() | sent.keys() if now.get(name) != sent.get(name))
 
     def _unsaved_values(self) -> dict[str, bytes]:
         if self._fields is None:

@@ -55,6 +55,8 @@ class SessionMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve a request."""
+        if KEY in environ:  # a middleware outside of this one counts
+            return self.app(environ, start_response)
         # Not when the app is made: servers fork after that.
         self.sessions.tell_findings()
         return _Response(self.sessions, environ, start_response).run(self.app, environ)

@@ -11,7 +11,7 @@ from sites import ADDRESS, AsgiSite, Browser
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import Request  # noqa: TC002  # FastAPI reads annotations
-from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 from watched_store import WatchedStore
 
@@ -160,6 +160,17 @@ def test_other_scopes_pass(sessions: Sessions) -> None:
 
     asyncio.run(SessionMiddleware(app, sessions)({"type": "gopher"}, None, None))  # type: ignore[arg-type]
     assert seen == ["gopher"]
+
+
+def test_of_two_middlewares_the_outer_one_counts(sessions: Sessions) -> None:
+    async def serve(request: Request) -> JSONResponse:
+        return JSONResponse(request.session.incr("n"))  # type: ignore[attr-defined]
+
+    inner = SessionMiddleware(Starlette(routes=[Route("/", serve)]), Sessions(WatchedStore(), secret=SECRET))
+    with AsgiSite(SessionMiddleware(inner, sessions)) as site:
+        browser = Browser(site)
+        assert len(browser.get("/").values("set-cookie")) == 1
+        assert browser.get("/").json() == 2
 
 
 # WebSockets.

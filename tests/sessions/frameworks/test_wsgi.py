@@ -318,6 +318,13 @@ def test_an_app_that_raises_saves_nothing(sessions: Sessions) -> None:
     assert browser_of(app_of(dict), sessions, cookies).get("/").json() == {"a": 1}
 
 
+def test_of_two_middlewares_the_outer_one_counts(sessions: Sessions) -> None:
+    inner = SessionMiddleware(app_of(lambda session: session.incr("n")), Sessions(Switch(), secret=SECRET))
+    browser = Browser(WsgiSite(SessionMiddleware(inner, sessions)))
+    assert len(browser.get("/").values("set-cookie")) == 1
+    assert browser.get("/").json() == 2
+
+
 # Outages.
 
 
