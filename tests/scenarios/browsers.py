@@ -128,10 +128,12 @@ class Browser:
             self.perhaps += 1
 
     async def count_cart(self) -> int:
-        """Return how many things the shop has in this user's cart; -1 if it does not say."""
-        _, body = await self._exchange("GET", "/", "")
-        found = _CART.search(body)
-        return int(found[1]) if found else -1
+        """Return how many things the shop has in this user's cart."""
+        async with asyncio.timeout(TIMEOUT_S):
+            while True:
+                _, body = await self._exchange("GET", "/", "")
+                if found := _CART.search(body):
+                    return int(found[1])
 
     async def close(self) -> None:
         """Close all connections."""
@@ -291,14 +293,18 @@ async def _shop(browser: Browser, rng: Random, pause_s: float, is_over: asyncio.
         await asyncio.sleep(pause_s)
 
 
-async def all_carts(browsers: Iterable[Browser]) -> list[str]:
-    """Return a line for each browser whose cart does not hold what was put in; none if all is well."""
-    wrong = []
+async def count_carts(browsers: Iterable[Browser]) -> dict[str, int]:
+    """Return what is in all carts, and how much of it the shop had said, or left open.
+
+    Raises:
+        AssertionError: a thing is lost, or was put in twice.
+    """
+    total: Counter[str] = Counter()
     for browser in browsers:
         count = await browser.count_cart()
-        if not browser.added <= count <= browser.added + browser.perhaps:
-            wrong.append(f"{browser.name}: {count}, not {browser.added} (+ {browser.perhaps} perhaps)")
-    return wrong
+        assert browser.added <= count <= browser.added + browser.perhaps, browser.name
+        total += Counter(in_carts=count, acknowledged=browser.added, without_answer=browser.perhaps)
+    return dict(total)
 
 
 def report(title: str, tally: Tally, **facts: Any) -> None:
