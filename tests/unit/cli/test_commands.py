@@ -116,3 +116,32 @@ def test_check_says_that_a_configuration_is_right(tmp_path: Path) -> None:
     assert invoke("up", "--check").output == "limpet.toml: no mistakes; 2 targets\n"
     result = invoke("up", "--check", "--target", "http://127.0.0.1:1")
     assert result.output == "the command line: no mistakes; 1 target\n"
+
+
+_RULES = """
+[[listeners]]
+address = "127.0.0.1:1"
+[[listeners.rules]]
+path_prefix = "/a"
+forward = "web"
+[[listeners.rules]]
+path = "/a/b"
+forward = "%s"
+[target_groups.web]
+targets = ["127.0.0.1:2"]
+"""
+
+
+def test_check_warns_of_rules_that_are_never_reached_and_exits_0(tmp_path: Path) -> None:
+    (tmp_path / "limpet.toml").write_text(_RULES % "web")
+    result = invoke("up", "--check")
+    assert result.exit_code == 0
+    assert result.stdout == "limpet.toml: no mistakes; 1 target\n"
+    assert "limpet: warning: listeners.0.rules.1: is never reached" in result.stderr
+
+
+def test_check_names_mistakes_in_rules(tmp_path: Path) -> None:
+    (tmp_path / "limpet.toml").write_text(_RULES % "wep")
+    result = invoke("up", "--check")
+    assert result.exit_code == 2
+    assert result.stderr == "listeners.0.rules.1.forward: 'wep' is no group; choose one of web\n"

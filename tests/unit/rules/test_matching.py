@@ -4,15 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import limpet.core.rules.actions
 import limpet.core.rules.conditions
 from limpet.core.rules.actions import ACTIONS
 from limpet.core.rules.conditions import CONDITIONS
-from limpet.core.rules.reading import read_path
-from limpet.core.rules.subject import Subject, read_host
 from limpet.errors import ErrorKind, ProtocolError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -209,45 +205,6 @@ def test_what_no_rule_matches_goes_to_the_default_or_nowhere():
     assert (nowhere.error, nowhere.rule, nowhere.group) == (ErrorKind.NO_RULE, "-", "")
     assert table([rule]).plain(request("/b")) is None
     assert table([rule]).plain(request("/a")).group == "api"
-
-
-_HOSTS = ["a.example", "b.example", "*.example", "b.*"]
-_PATHS = ["/", "/a", "/a/b", "/a*", "/*b", "/b/*", "/a?b", "*"]
-_PREFIXES = ["/", "/a", "/a/b", "/b"]
-_RULES = st.fixed_dictionaries(
-    {},
-    optional={
-        "host": st.lists(st.sampled_from(_HOSTS), min_size=1, max_size=2),
-        "path": st.lists(st.sampled_from(_PATHS), min_size=1, max_size=2),
-        "path_prefix": st.lists(st.sampled_from(_PREFIXES), min_size=1, max_size=2),
-        "method": st.just(["POST"]),
-    },
-)
-
-
-@given(
-    st.lists(_RULES, min_size=1, max_size=5),
-    st.sampled_from(["a.example", "b.example:80", "c.example", "b.test", ""]),
-    st.sampled_from(["/", "/a", "/A/b", "/a/b/c", "/ab", "/b", "/b/x", "/a/", "/c/ab", "/a?b=c"]),
-    st.sampled_from(["GET", "POST"]),
-)
-def test_the_index_finds_what_asking_every_rule_finds(rules, host, path, method):
-    made = table([{**rule, "forward": "web"} for rule in rules])
-    asked = request(path, host=host, method=method)
-    subject = Subject(asked, read_host(host.encode()), read_path(path.encode())[0])
-    expected = next((rule for rule in made.rules if rule.matches(subject)), None)
-    assert made.find(asked) is expected
-
-
-@given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=20))
-def test_whatever_a_client_sends_has_an_answer(path, host, value):
-    rules = [
-        {"path": "/*a*b*c*", "forward": "web"},
-        {"host": "*.x", "query": {"a": "*b*"}, "forward": "web"},
-        {"header": {"x": "?*"}, "source_ip": "::/0", "forward": "api"},
-    ]
-    asked = request("/" + path, host=host, headers=[("x", value)], client=value)
-    assert table(rules).decide(asked, None) is not None
 
 
 def test_a_pattern_full_of_wildcards_takes_no_time():
