@@ -26,8 +26,9 @@ from limpet.sessions.decide import Verdict
 from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
 from limpet.sessions.headers import merge
 from limpet.sessions.policy import Policy
+from limpet.sessions.request_state import Loaded, Wishes
 from limpet.sessions.service import SECRET_VARIABLE, SECURE_VARIABLE, STORE_VARIABLE, Options, Sessions
-from limpet.sessions.session import Loaded, Session, Wishes
+from limpet.sessions.session import Session
 from limpet.sessions.session_id import split_secrets
 
 if TYPE_CHECKING:

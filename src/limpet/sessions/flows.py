@@ -29,14 +29,15 @@ from limpet.sessions.record import (
     Record,
     Tombstone,
 )
-from limpet.sessions.session import NO_WISHES
+from limpet.sessions.request_state import NO_WISHES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from limpet.sessions.fields import Unsaved
+    from limpet.sessions.request_state import Loaded
     from limpet.sessions.service import Sessions
-    from limpet.sessions.session import Loaded, Session
+    from limpet.sessions.session import Session
     from limpet.sessions.session_id import SessionId
 
 #: Tries for a field with a merge rule; each failure means that another request succeeded.

@@ -10,7 +10,7 @@ from limpet.sessions.decide import Verdict
 from limpet.sessions.errors import StoreUnavailableError, UndecodableError
 from limpet.sessions.migration.adopt import adopt
 from limpet.sessions.operations import Flow, Load, ReadFacts, Stored, ask
-from limpet.sessions.session import Loaded
+from limpet.sessions.request_state import Loaded
 
 if TYPE_CHECKING:
     from limpet.sessions.record import Record

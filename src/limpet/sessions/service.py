@@ -20,6 +20,7 @@ from limpet.sessions.migration.source import SourceStore
 from limpet.sessions.policy import PRESETS, OnUnknown, Policy
 from limpet.sessions.recent import Recent
 from limpet.sessions.record import EndReason
+from limpet.sessions.request_state import Client
 from limpet.sessions.revoke import (
     Listed,
     list_user,
@@ -28,7 +29,7 @@ from limpet.sessions.revoke import (
     revoke_session,
     revoke_user,
 )
-from limpet.sessions.session import Client, Session
+from limpet.sessions.session import Session
 from limpet.sessions.session_id import SecretRing, parse_secrets
 from limpet.sessions.stores import open_store
 from limpet.sessions.stores.guard import Guard

@@ -8,7 +8,6 @@ before the headers of the response go out.
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,72 +18,17 @@ from limpet.sessions.fields import Fields
 from limpet.sessions.migration.adopt import look_at
 from limpet.sessions.policy import OnUnknown, idle_end_s
 from limpet.sessions.record import Meta
+from limpet.sessions.request_state import NO_WISHES, Client, Loaded, Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from limpet.sessions.migration.adopt import Offer, Shown
-    from limpet.sessions.record import EndReason, Key, Record
+    from limpet.sessions.record import Record
     from limpet.sessions.service import Sessions
     from limpet.sessions.session_id import SessionId
 
 _INCARNATION_BYTES = 16
-
-
-@dataclass(slots=True)
-class Wishes:
-    """What the app asked for beside its fields.
-
-    Attributes:
-        user: encoded id of who logs in; None for no login.
-        device: label of a login; None takes the client's User-Agent.
-        creates: whether a session without a field is worth a record.
-        idle_s, ends_s, is_persistent: lifetimes for this session alone; None leaves them.
-    """
-
-    user: bytes | None = None
-    device: str | None = None
-    logs_out: bool = False
-    rotates: bool = False
-    creates: bool = False
-    idle_s: float | None = None
-    ends_s: float | None = None
-    is_persistent: bool | None = None
-
-
-NO_WISHES = Wishes()
-
-
-@dataclass(slots=True)
-class Loaded:
-    """What is known of the session after asking the store.
-
-    Attributes:
-        key: where it stands; after a renewal not where the cookie says.
-        reason: why it is absent.
-        is_straggler: a login or logout has overtaken this request.
-        is_renewed: the id has a successor, whose cookie the client needs.
-        is_adopted: the client has shown the cookie of another library, and needs ours.
-        failure: with UNKNOWN, or with FOUND if the record is an old copy.
-    """
-
-    verdict: Verdict
-    key: Key | None = None
-    record: Record | None = None
-    reason: EndReason | None = None
-    is_straggler: bool = False
-    is_renewed: bool = False
-    is_adopted: bool = False
-    failure: StoreUnavailableError | None = None
-
-
-@dataclass(slots=True)
-class Client:
-    """Who sends the request, for the list of devices, and whether it only reads."""
-
-    address: str = ""
-    user_agent: str = ""
-    is_safe: bool = False
 
 
 class Session(MutableMapping[str, Any]):

@@ -22,7 +22,7 @@ from limpet.sessions.django.from_settings import sessions
 from limpet.sessions.django.store import SessionStore
 from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
 from limpet.sessions.migration.adopt import find_offers
-from limpet.sessions.session import Client
+from limpet.sessions.request_state import Client
 
 LOG = logging.getLogger("limpet.sessions")
 _SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}

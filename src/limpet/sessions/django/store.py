@@ -23,12 +23,13 @@ from limpet.sessions.django.lifetime import apply_expiry
 from limpet.sessions.flows import Saved
 from limpet.sessions.operations import Purge, ask
 from limpet.sessions.policy import OnUnknown
-from limpet.sessions.session import Client, Loaded, Session
+from limpet.sessions.request_state import Client, Loaded
 
 if TYPE_CHECKING:
     from limpet.sessions.errors import StoreUnavailableError
     from limpet.sessions.migration.adopt import Offer
     from limpet.sessions.operations import Flow
+    from limpet.sessions.session import Session
 
 _KEEP = Saved(CookieAct.KEEP)
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from limpet.sessions.migration.source import OldSession, Source
+    from limpet.sessions.request_state import Client
     from limpet.sessions.service import Sessions
-    from limpet.sessions.session import Client, Session
+    from limpet.sessions.session import Session
     from limpet.sessions.session_id import SessionId
     from limpet.sessions.stores.guard import Guard
 
