@@ -49,8 +49,13 @@ def wsgi(**changes: Any) -> Iterator[WsgiSite]:
     """Serve the project with threads."""
     from django.core.handlers.wsgi import WSGIHandler
 
-    with override_settings(**changes), WsgiSite(WSGIHandler()) as site:
-        yield site
+    from limpet.sessions.django import sessions
+
+    with override_settings(**changes):
+        with WsgiSite(WSGIHandler()) as site:
+            yield site
+        if settings.SESSION_ENGINE == ENGINE:
+            sessions().close()
 
 
 @contextmanager
@@ -60,7 +65,7 @@ def asgi(**changes: Any) -> Iterator[AsgiSite]:
 
     from limpet.sessions.django import sessions
 
-    with override_settings(**changes), AsgiSite(ASGIHandler(), on_close=sessions().store.aclose) as site:
+    with override_settings(**changes), AsgiSite(ASGIHandler(), on_close=sessions().aclose) as site:
         yield site
 
 

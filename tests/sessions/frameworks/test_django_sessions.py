@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.cookies import SimpleCookie
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import django_project
@@ -676,6 +677,16 @@ def test_checks(store: WatchedStore) -> None:
         assert isinstance(bad, Error)
         assert bad.id == "limpet.E001"
         assert check_store() == []
+
+
+def test_manage_py_check_asks_the_store_before_a_deployment(store: WatchedStore) -> None:
+    with override_settings(LIMPET_SESSION_STORE=store, SESSION_SERIALIZER="a.Pickler"):
+        output = StringIO()
+        call_command("check", stderr=output, fail_level="CRITICAL")
+        assert "limpet.W002" in output.getvalue()
+        assert "limpet.S101" not in output.getvalue()
+        call_command("check", deploy=True, stderr=output, fail_level="CRITICAL")
+        assert "limpet.S101" in output.getvalue()
 
 
 def test_no_store_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

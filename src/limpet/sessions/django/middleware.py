@@ -6,8 +6,6 @@ one answers 503, and sets the cookie when it is new, rotated or renewed, and del
 
 from __future__ import annotations
 
-import functools
-import logging
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -24,7 +22,6 @@ from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
 from limpet.sessions.migration.adopt import find_offers
 from limpet.sessions.request_state import Client
 
-LOG = logging.getLogger("limpet.sessions")
 _SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}
 _FAILED = 500
 #: What is no crash: 503 for a store that does not answer, 409 for a session that another request changed.
@@ -43,7 +40,6 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
         self._is_for_limpet = issubclass(self.SessionStore, SessionStore)
         if self._is_for_limpet:
             sessions()
-            _log_findings()
 
     def __call__(self, request: Any) -> Any:
         """Answer a request."""
@@ -76,11 +72,13 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
         if not self._is_for_limpet:
             super().process_request(request)
             return
-        request.session = self.SessionStore(sessions().cookie.find(request.COOKIES))
+        service = sessions()
+        service.tell_findings()
+        request.session = self.SessionStore(service.cookie.find(request.COOKIES))
         user_agent = request.META.get("HTTP_USER_AGENT", "")[:200]
         address = request.META.get("REMOTE_ADDR", "")
         request.session.client = Client(address, user_agent, request.method in _SAFE)
-        request.session.offers = find_offers(sessions().old, request.COOKIES)
+        request.session.offers = find_offers(service.old, request.COOKIES)
 
     def process_response(self, request: Any, response: Any) -> Any:
         """Save the session, and tell the browser what it must know."""
@@ -158,10 +156,3 @@ def _uncached(response: Any) -> Any:
     patch_vary_headers(response, ("Cookie",))
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-@functools.cache  # once in a process: tests make many middlewares
-def _log_findings() -> None:
-    for finding in sessions().check():
-        level = logging.ERROR if finding.severity == "error" else logging.WARNING
-        LOG.log(level, "%s: %s; %s", finding.id, finding.what, finding.fix)
