@@ -316,10 +316,13 @@ class Scene:
         listen: Address = LOOPBACK,
         is_proxy_protocol: bool = False,
         access_log: AccessLog | None = None,
+        http2: bool = False,
     ) -> Self:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: self._unhandled.append(context))
         self.states = [_state(chr(65 + i), address) for i, address in enumerate(addresses)]
-        listener = Listener(address=listen, group="web", is_proxy_protocol=is_proxy_protocol)
+        listener = Listener(
+            address=listen, group="web", is_proxy_protocol=is_proxy_protocol, http2_prior_knowledge=http2
+        )
         snapshot = Snapshot(
             version=1,
             listeners=(listener,),

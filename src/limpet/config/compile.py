@@ -58,6 +58,8 @@ def listener(settings: schema.Settings, number: int) -> Listener:
         name=listener_name(settings, item),
         has_rules=bool(item.rules),
         is_proxy_protocol=item.proxy_protocol,
+        http2=item.http2,
+        http2_prior_knowledge=item.http2_prior_knowledge,
         tls=certificates.listener_tls(path, item.tls) if item.tls is not None else None,
         redirect=_redirect(settings, item) if item.redirect_to_https else None,
     )

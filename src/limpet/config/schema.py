@@ -269,6 +269,10 @@ class ListenerSettings(_Strict):
     )
     rules: tuple[RuleSettings, ...] = Field((), description="Rules, tried in order; docs/rules.md.")
     proxy_protocol: Flag = Field(False, description="Each connection begins with a PROXY protocol header.")
+    http2: Flag = Field(True, description="Offer HTTP/2 to clients that speak TLS.")
+    http2_prior_knowledge: Flag = Field(
+        False, description="Without TLS, connections may begin with HTTP/2 (h2c); not with PROXY headers."
+    )
     tls: ListenerTlsSettings | None = Field(None, description="TLS; plain HTTP if absent.")
     redirect_to_https: Flag = Field(False, description="Send clients to the same URL with https (308).")
     https_port: Whole | None = Field(

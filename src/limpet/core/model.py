@@ -135,6 +135,8 @@ class Listener:
         name: tells it from others, also when a reload has changed it; see `Snapshot.rules`.
         has_rules: whether there were any when this was made.
         is_proxy_protocol: each connection starts with a PROXY protocol header, v1 or v2.
+        http2: offered to clients that speak TLS.
+        http2_prior_knowledge: without TLS, connections may begin with HTTP/2.
         tls: how TLS is spoken; None for plain HTTP.
         redirect: where clients are sent instead of to a target; None for not at all.
     """
@@ -144,6 +146,8 @@ class Listener:
     name: str = ""
     has_rules: bool = False
     is_proxy_protocol: bool = False
+    http2: bool = True
+    http2_prior_knowledge: bool = False
     tls: ListenerTls | None = None
     redirect: HttpsRedirect | None = None
 

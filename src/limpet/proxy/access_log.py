@@ -109,13 +109,13 @@ def format_text(exchange: Exchange) -> bytes:
             (exchange.ended_s - start_s) * 1e6,
         )
     rule = b"" if exchange.verdict is None else b" " + exchange.verdict.rule.encode()
-    return b'%b %b %b "%b %b HTTP/1.%d" %d %d %d %b %d %b%b\n' % (
+    return b'%b %b %b "%b %b HTTP/%b" %d %d %d %b %d %b%b\n' % (
         timestamp(exchange.wall_s),
         request.client_ip.encode() or b"-",
         exchange.request_id,
         request.method,
         path,
-        request.fields.minor_version,
+        b"2" if exchange.client.is_http2 else b"1.%d" % request.fields.minor_version,
         exchange.status,
         exchange.bytes_in,
         exchange.bytes_out,

@@ -75,6 +75,9 @@ class ClientConnection(asyncio.Protocol):
         "transport",
     )
 
+    #: Whether the client speaks HTTP/2; then this is one of its streams.
+    is_http2 = False
+
     def __init__(self, proxy: Proxy, listener: Listener) -> None:
         # per connection
         self.proxy = proxy
@@ -103,12 +106,19 @@ class ClientConnection(asyncio.Protocol):
         self._left = 0
         self._chunks: ChunkedReader | None = None
 
+    def enter(self) -> bool:
+        """Be counted; False if there are too many connections."""
+        return self.proxy.enter(self)
+
+    def leave(self) -> None:
+        """Be forgotten."""
+        self.proxy.leave(self)
+
     # called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Learn who connected; close at once if there are too many."""
         self.transport = cast("asyncio.Transport", transport)
-        proxy = self.proxy
         peer = transport.get_extra_info("peername")
         name = transport.get_extra_info("sockname")
         if isinstance(peer, tuple):
@@ -118,7 +128,7 @@ class ClientConnection(asyncio.Protocol):
         if self.is_https:
             self._certificate = certificate_fields(transport.get_extra_info("ssl_object"))
             self.response_fields = _hsts(self.listener)
-        if not proxy.enter(self):
+        if not self.enter():
             self._close()
             return
         limits = self.limits
@@ -157,7 +167,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what goes on."""
         del exc
-        self.proxy.leave(self)
+        self.leave()
         phase = self.phase
         self.phase = CLOSED
         if phase == TUNNEL:

@@ -21,6 +21,7 @@ from limpet.proxy.acceptor import Acceptor
 from limpet.proxy.client_protocol import ClientConnection
 from limpet.proxy.counters import Counters
 from limpet.proxy.http1.request import RequestReader
+from limpet.proxy.http2.prior_knowledge import FirstBytes
 from limpet.proxy.pool import TargetPool
 from limpet.proxy.recent import RecentExchanges
 from limpet.proxy.tls.accepted import PROTOCOLS, AcceptedTls, Handshakes
@@ -42,6 +43,36 @@ _BACKLOG = 4096
 #: Exchanges that are logged and remembered at the latest when they are so many: few enough that
 #: nobody waits long for it, and enough to make it cheap.
 _MAX_FINISHED = 32
+
+
+class Client(Protocol):
+    """A client's connection, whatever it speaks.
+
+    Attributes:
+        deadline_s: monotonic; when `on_deadline` is to be called.
+        exchange: that goes on; None if there is none, or several.
+    """
+
+    limits: ClientLimits
+    deadline_s: float
+    transport: asyncio.Transport
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The exchange that goes on."""
+        ...
+
+    def on_deadline(self) -> None:
+        """Act on a deadline that has passed."""
+        ...
+
+    def close_idle(self) -> None:
+        """Close the connection unless a request goes on."""
+        ...
+
+    def reset(self) -> None:
+        """Close so that the client sees an error."""
+        ...
 
 
 class Server(Protocol):
@@ -67,6 +98,7 @@ class Proxy:
     Attributes:
         snapshot: what decisions depend on; `use` changes it.
         clients: open client connections.
+        streams: of those that speak HTTP/2.
         shaking: connections to TLS listeners whose handshake is not over.
         handshakes: what became of the others' handshakes.
         recent: the last decisions, by request id.
@@ -90,7 +122,8 @@ class Proxy:
         self.on_target_error = on_target_error
         self.loop = asyncio.get_running_loop()
         self.rng = Random(secrets.randbits(64))  # noqa: S311  # balancing needs no secrecy
-        self.clients: set[ClientConnection] = set()
+        self.clients: set[Client] = set()
+        self.streams: set[ClientConnection] = set()
         self.shaking: set[AcceptedTls] = set()
         self.handshakes = Handshakes()
         self.recent = RecentExchanges()
@@ -165,10 +198,10 @@ class Proxy:
         deadline_s = time.monotonic() + timeout_s
         while self.clients and time.monotonic() < deadline_s and not (cutting and cutting.is_set()):
             await asyncio.sleep(0.02)
-            if not any(client.exchange is not None for client in self.clients):
+            if not self._going_on():
                 break
-        cut = [client for client in self.clients if client.exchange is not None]
-        for client in list(self.clients):
+        cut = self._going_on()
+        for client in [*self.streams, *self.clients]:
             client.transport.close() if client.exchange is None else client.reset()
         for each in list(self.shaking):
             each.abort()
@@ -198,13 +231,15 @@ class Proxy:
         if pool is None:
             return 0
         pool.wake()  # those that wait go elsewhere
-        going_on = [client.exchange for client in self.clients if client.exchange is not None]
-        left = [e for e in going_on if e.decision is not None and e.decision.target is target]
+        left = [e for e in self._going_on() if e.decision is not None and e.decision.target is target]
         for exchange in left:
             exchange.abort()
         pool.close_idle()
         del self.pools[target]
         return len(left)
+
+    def _going_on(self) -> list[Exchange]:
+        return [c.exchange for c in (*self.clients, *self.streams) if c.exchange is not None]
 
     def _close_idle(self, group: TargetGroup) -> None:
         # Made under other settings of TLS, which may have trusted too much.
@@ -214,12 +249,12 @@ class Proxy:
 
     # called by connections and exchanges
 
-    def enter(self, client: ClientConnection) -> bool:
+    def enter(self, client: Client) -> bool:
         """Note a client's connection; False if there are too many, here and in other workers."""
         self.clients.add(client)
         return self._has_room(client.limits)
 
-    def leave(self, client: ClientConnection) -> None:
+    def leave(self, client: Client) -> None:
         """Note that a client's connection has ended."""
         self.clients.discard(client)
         self._count_connections()
@@ -304,7 +339,7 @@ class Proxy:
     def _sweep(self) -> None:
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)  # first: whatever happens, it goes on
         now_s = time.monotonic()
-        for client in [client for client in self.clients if client.deadline_s < now_s]:
+        for client in [c for c in (*self.streams, *self.clients) if c.deadline_s < now_s]:
             client.on_deadline()
         for each in [each for each in self.shaking if each.deadline_s < now_s]:
             each.on_deadline()
@@ -334,9 +369,12 @@ class _Serving:
     def use(self, listener: Listener) -> None:
         self.listener = listener
         tls = listener.tls
-        self.contexts = ServerContexts(tls, list(PROTOCOLS), time.monotonic()) if tls is not None else None
+        protocols = [name for name in PROTOCOLS if name != "h2" or listener.http2]
+        self.contexts = ServerContexts(tls, protocols, time.monotonic()) if tls is not None else None
 
-    def connection(self) -> ClientConnection | AcceptedTls:
+    def connection(self) -> asyncio.Protocol:
         if self.contexts is not None:
             return AcceptedTls(self._proxy, self.listener, self.contexts)
+        if self.listener.http2_prior_knowledge:
+            return FirstBytes(self._proxy, self.listener)
         return ClientConnection(self._proxy, self.listener)

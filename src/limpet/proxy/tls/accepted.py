@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from limpet.errors import ProtocolError
 from limpet.proxy.client_protocol import ClientConnection
+from limpet.proxy.http2.connection import Http2Connection
 from limpet.proxy.proxy_protocol import parse_proxy_header
 from limpet.proxy.tls.stream import TlsStream
 
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from limpet.proxy.tls.contexts import ServerContexts
 
 #: What is spoken within TLS, by its ALPN name; the best first.
-PROTOCOLS: dict[str, Callable[[Proxy, Listener], ClientConnection]] = {"http/1.1": ClientConnection}
+PROTOCOLS: dict[str, Callable[[Proxy, Listener], asyncio.Protocol]] = {
+    "h2": Http2Connection,
+    "http/1.1": ClientConnection,
+}
 
 _HANDSHAKE = 0x16
 _NOT_TLS = b"Speak TLS here: write https:// instead of http://.\n"
