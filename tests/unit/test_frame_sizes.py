@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ def frame(length: int) -> bytes:
 def test_any_cut(lengths: list[int], cuts: list[int]) -> None:
     data = b"preface" + b"".join(map(frame, lengths)) + frame(MAX_FRAME_BYTES + 1)[:3]
     places = sorted({0, len(data) - 1, len(data), *(cut for cut in cuts if cut < len(data))})
-    parts = [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    parts = [data[a:b] for a, b in itertools.pairwise(places)]
     sizes = FrameSizes(7)
     for part in parts[:-1]:
         sizes.feed(part)
