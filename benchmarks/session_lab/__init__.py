@@ -1,0 +1,1 @@
+"""What `benchmarks/sessions.py` is made of."""
