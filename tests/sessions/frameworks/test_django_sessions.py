@@ -192,6 +192,8 @@ def test_a_secret_on_its_way_out_lets_parallel_requests_through(store: WatchedSt
     with wsgi(LIMPET_SESSION_STORE=store, **ROTATED) as site:
         browser.site = site
         before, late, old = dict(browser.cookies), browser.twin(), browser.twin()
+        now_s = time.time()
+        sessions().now_s = lambda: now_s  # a cookie says in which second it was made
         gate = django_project.new_gate()
         with ThreadPoolExecutor(1) as pool:
             slow = pool.submit(late.get, "/slow-user")
