@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from limpet.core.cookies import find_values
@@ -135,7 +136,8 @@ class Sessions:
             user_agent: for the same.
             is_safe: whether the method is GET, HEAD, OPTIONS or TRACE (RFC 9110 section 9.2.1).
         """
-        session_id = self._read(cookie)
+        # Verified when the app looks at its session: many requests never do.
+        session_id = partial(self._read, cookie) if cookie else None
         client = Client(address, user_agent[:200], is_safe)
         return Session(self, session_id, self.load, client, offers)
 
@@ -263,9 +265,7 @@ class Sessions:
         """Return the key under which a user's sessions are stored; empty for a visitor."""
         return self.ring.user_keys(user)[0] if user else ""
 
-    def _read(self, cookie: str | Sequence[str] | None) -> SessionId | None:
-        if not cookie:
-            return None
+    def _read(self, cookie: str | Sequence[str]) -> SessionId | None:
         values, now_s = [cookie] if isinstance(cookie, str) else cookie, self.now_s()
         read = [self.ring.read(value, now_s) for value in values]
         found = [each for each in read if not isinstance(each, EndReason)]

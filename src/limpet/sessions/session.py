@@ -39,7 +39,7 @@ class Session(MutableMapping[str, Any]):
 
     Args:
         sessions: policy, keys and clock.
-        session_id: what the cookie says, if we signed it.
+        session_id: what the cookie says, if we signed it; or a function that verifies it when it is needed.
         load: reads the session now; called once, from the thread that accesses it.
         offers: cookies that may name sessions of other libraries.
     """
@@ -47,25 +47,42 @@ class Session(MutableMapping[str, Any]):
     def __init__(
         self,
         sessions: Sessions,
-        session_id: SessionId | None,
+        session_id: SessionId | Callable[[], SessionId | None] | None,
         load: Callable[[Session], None],
         client: Client | None = None,
         offers: tuple[Offer, ...] = (),
     ) -> None:
         self._sessions = sessions
-        self.session_id = session_id
+        self._session_id = session_id
         self.offers = offers
         self._load = load
         self.client = client or Client()
         self.wishes = Wishes()
         self.accessed = False
-        is_known = session_id is None and not offers
-        self.loaded: Loaded | None = Loaded(Verdict.ABSENT) if is_known else None
+        self._loaded: Loaded | None = None
         self.refusal: StoreUnavailableError | None = None  # why an access failed
         self._fields: Fields | None = None
         self._is_closed = False
         self._may_begin = True
         self._sent: dict[str, bytes] = {}
+
+    @property
+    def session_id(self) -> SessionId | None:
+        """The id that the cookie names, or that the session has got since."""
+        if callable(self._session_id):
+            self._session_id = self._session_id()
+        return self._session_id
+
+    @session_id.setter
+    def session_id(self, session_id: SessionId | None) -> None:
+        self._session_id = session_id
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """What is known of the session; None until the store has been asked, if it has to be."""
+        if self._loaded is None and self.session_id is None and not self.offers:
+            self._loaded = Loaded(Verdict.ABSENT)
+        return self._loaded
 
     async def aload(self) -> None:
         """Load without blocking the event loop, before the first access; that tells if it failed."""
@@ -262,7 +279,7 @@ class Session(MutableMapping[str, Any]):
 
     def take(self, loaded: Loaded) -> None:
         """Take over what the store said."""
-        self.loaded = loaded
+        self._loaded = loaded
         if loaded.record is not None:
             self._fields = Fields(
                 loaded.record.fields,

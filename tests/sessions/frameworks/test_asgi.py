@@ -180,6 +180,15 @@ def test_the_apps_own_cookies_stay_lines_of_their_own(sessions: Sessions) -> Non
 # Cookies from elsewhere.
 
 
+def test_a_signature_is_verified_when_the_session_is_used(sessions: Sessions, memory: WatchedStore) -> None:
+    cookies = {sessions.cookie.full_name: "forged"}
+    ask(lambda _session: None, sessions, dict(cookies))
+    assert not sessions.events.met
+    assert ask(dict, sessions, dict(cookies)).json() == {}
+    assert sum(sessions.events.met.values()) == 1
+    assert memory.take() == []
+
+
 def test_cookies_of_the_same_name_from_elsewhere_do_not_log_out(sessions: Sessions) -> None:
     (pair,) = logged_in(sessions).items()
     name, value = pair

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from limpet.sessions import Policy, Session, Sessions, flows
+from limpet.sessions import Policy, Session, Sessions, flows, loading
 from limpet.sessions.errors import StoreUnavailableError
 from limpet.sessions.operations import Load, Operation
 from limpet.sessions.revoke import revoke_everyone, revoke_user
@@ -137,7 +137,7 @@ class World:
                 yield Remove(half)  # type: ignore[misc]
             return None
         session = sessions.open(self.cookie)
-        yield from flows.load(session, sessions)
+        yield from loading.load(session, sessions)
         assert kind.act is not None
         assert session.loaded is not None
         if session.loaded.record is not None:
