@@ -7,5 +7,5 @@ import os
 import django_project
 from django.core.wsgi import get_wsgi_application
 
-django_project.configure(os.environ["DJANGO_DATABASE"], LIMPET_SESSION_DEADLINE_S=0.25)
+django_project.configure(os.environ["DJANGO_DATABASE"], LIMPET_SESSION_DEADLINE_S=1.0)  # busy machines
 application = get_wsgi_application()
