@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -29,7 +30,11 @@ FOLDER = Path(__file__).parent
 @pytest.fixture
 def valkey_of_its_own(tmp_path: Path) -> Iterator[ValkeyServer]:
     """A Valkey that the test may freeze."""
-    with ValkeyServer(data_dir=tmp_path / "valkey", config={"appendonly": "no", "save": ""}) as server:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = {"appendonly": "no", "save": ""}
+    with ValkeyServer(port=port, data_dir=tmp_path / "valkey", config=config) as server:
         yield server
 
 
