@@ -104,7 +104,7 @@ class _Http:
 
     async def run(self, app: App, receive: Receive) -> None:
         session = self._session
-        if self._sessions.store.is_slow and session.loaded is None:
+        if session.is_slow and session.loaded is None:
             await session.aload()
         try:
             await app(self._scope, receive, self.send)

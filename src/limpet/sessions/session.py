@@ -312,6 +312,11 @@ class Session(MutableMapping[str, Any]):
             is_persistent=meta.is_persistent if wishes.is_persistent is None else wishes.is_persistent,
         )
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether to load it takes so long that an event loop should not wait in a blocking call."""
+        return self._sessions.store.is_slow or any(each.guard.is_slow for each in self.offers)
+
     @cached_property
     def shown(self) -> tuple[Shown, ...]:
         """Sessions of other libraries that the request's cookies name."""

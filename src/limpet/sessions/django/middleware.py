@@ -57,7 +57,7 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
 
     async def _aanswer(self, request: Any) -> Any:
         self.process_request(request)
-        if self._is_for_limpet and sessions().store.is_slow:
+        if self._is_for_limpet and request.session.is_slow:
             await request.session.preload()
         response = await self.get_response(request)
         session = getattr(request, "session", None)

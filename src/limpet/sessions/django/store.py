@@ -259,6 +259,11 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
             self._held.client = client
 
     @property
+    def is_slow(self) -> bool:
+        """Whether to load it takes so long that an event loop should not wait in a blocking call."""
+        return self._inner.is_slow
+
+    @property
     def failure(self) -> StoreUnavailableError | None:
         """Why the app could not use its session; None if it could."""
         loaded = self._held.loaded if self._held is not None else None
@@ -342,8 +347,9 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
             self._inner.take(Loaded(Verdict.ABSENT, is_straggler=True))
 
     def _deleting(self, session_key: str | None) -> Flow[None]:
-        other = self._opened(session_key or self._cookie_value)
-        if other.session_id is not None:
+        is_own = session_key is None or session_key == self._cookie_value
+        other = self._opened(session_key or self._cookie_value, self._offers if is_own else ())
+        if other.loaded is None:
             yield from loading.load(other, self._sessions)
             other.logout()
             yield from flows.save(other, self._sessions)
@@ -357,8 +363,8 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
         return not other.is_new
 
     def _reading(self) -> Flow[Session]:
-        fresh = self._opened(self._cookie_value)
-        if fresh.session_id is not None:
+        fresh = self._opened(self._cookie_value, self._offers)
+        if fresh.loaded is None:
             yield from loading.load(fresh, self._sessions)
         if self._inner.loaded is None:
             self._held = fresh

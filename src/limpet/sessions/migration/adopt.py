@@ -155,11 +155,13 @@ def _adopt(adoption: _Adoption, sessions: Sessions, client: Client, now_s: float
     record = Record(1, b"", now_s, meta, _fields(adoption, sessions, meta.incarnation))
     seed = sessions.entropy(EPOCH_BYTES)
     stored = yield from ask(Create(newest.key, record, store_until_s(meta, now_s), seed))
+    if stored.alive is None:
+        return _adopted(newest, stored)
     if (yield from _is_refused(adoption, sessions, newest.key, now_s)):
         stone = Tombstone(EndReason.REVOKED, now_s)
         yield from ask(End(newest.key, stone, max(now_s + TOMBSTONE_S, old.ends_s)))
         return Adopted(newest, Stored(stone, stored.epoch))
-    if stored.alive is not None and stored.alive.meta.incarnation == meta.incarnation:
+    if stored.alive.meta.incarnation == meta.incarnation:
         sessions.events.adopted(source.name, sessions.ring.reference(newest.key))
     return _adopted(newest, stored)
 
