@@ -25,8 +25,8 @@ class SmallServer:
         self.arrived = asyncio.Event()
         self._server = None
 
-    async def start(self, port=0):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+    async def start(self, port=0, ssl=None):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=ssl)
         self.port = self._server.sockets[0].getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
 
@@ -58,10 +58,11 @@ class Ground:
         self.data = {}
         self.balancer = None
         self.admin = None
+        self.messages = []
 
-    async def server(self, name):
+    async def server(self, name, ssl=None):
         made = self.servers[name] = SmallServer(name)
-        await made.start()
+        await made.start(ssl=ssl)
         return made
 
     def group(self, *names, **settings):
@@ -79,7 +80,7 @@ class Ground:
             **data,
         }
         (self.tmp_path / "keys").write_text("6b" * 32)
-        self.balancer = Balancer(lambda: load_data(self.data), look_up)
+        self.balancer = Balancer(lambda: load_data(self.data), look_up, self.messages.append)
         self.admin = AdminServer(self.balancer)
         await self.admin.start(parse_address("127.0.0.1:0"))
         await self.balancer.start()
