@@ -57,9 +57,9 @@ class Authority:
         key_path.write_bytes(key)
         return {"certificate": str(certificate_path), "key": str(key_path)}
 
-    def make(self, *names, subject=None, days=90, began_days=1, has_names=True):
+    def make(self, *names, subject=None, days=90, began_days=1, has_names=True, key=None):
         """Return a certificate for some names and its key, both as PEM."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         subject = subject or x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
