@@ -26,9 +26,8 @@ TIMEOUT_S = 10.0
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     """Run a Valkey of its own."""
-    with ValkeyServer(
-        data_dir=tmp_path_factory.mktemp("valkey"), config={"appendonly": "no", "save": ""}
-    ) as server:
+    folder, config = tmp_path_factory.mktemp("valkey"), {"appendonly": "no", "save": ""}
+    with ValkeyServer(port=free_port(), data_dir=folder, config=config) as server:
         yield server
 
 
