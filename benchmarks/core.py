@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 import timeit
+from functools import partial
 from itertools import cycle
 from random import Random
 from typing import TYPE_CHECKING
@@ -24,6 +25,13 @@ from limpet.core.clock import Now
 from limpet.core.key_ring import KEY_BYTES, KeyRing
 from limpet.core.model import ClientLimits, TargetGroup
 from limpet.core.route import bind_response, finish, route
+from limpet.core.rules.actions.forward import Forward, WeightedGroup
+from limpet.core.rules.conditions.header import Header
+from limpet.core.rules.conditions.host import Host
+from limpet.core.rules.conditions.path import Path
+from limpet.core.rules.conditions.path_prefix import PathPrefix
+from limpet.core.rules.rule import Rule
+from limpet.core.rules.table import RuleTable
 from limpet.core.stickiness import KINDS
 from limpet.core.stickiness.settings import Sealing, StickinessSettings
 from limpet.core.stickiness.ticket import Ticket, open_ticket, seal
@@ -34,6 +42,7 @@ from limpet.proxy.http1.response import Response, ResponseReader, parse_response
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from limpet.core.rules.rule import Condition
     from limpet.core.stickiness.contract import Stickiness
 
 _GROUP = "default"
@@ -55,13 +64,13 @@ def main() -> None:
     """Time every case and print the table."""
     values = [seal(_ticket(number), _SEALING.ring, os.urandom) for number in range(MANY_SESSIONS)]
     heads = browser_heads([f"limpet={value.decode()}" for value in values])
-    cases = _ticket_cases(values) | _message_cases(heads) | _route_cases(heads)
+    cases = _ticket_cases(values) | _message_cases(heads) | _route_cases(heads) | _rule_cases(heads)
     rows = [{"what": what, "ns": _ns_per_call(case)} for what, case in cases.items()]
     print_table((("what", "one core, no I/O"), ("ns", "ns per call")), rows)
 
 
 def _ns_per_call(case: Callable[[], object]) -> float:
-    timer = timeit.Timer(case)
+    timer = timeit.Timer(case, timer=time.process_time)  # whatever else the machine does meanwhile
     number, _ = timer.autorange()
     return min(timer.repeat(repeat=5, number=number)) / number * 1e9
 
@@ -113,6 +122,43 @@ def _route_cases(heads: list[bytes]) -> dict[str, Callable[[], object]]:
         "route: pinned, varied": lambda: route(group, next(varied), _NOW, rng),
         "route, bind and finish: first visit": first_visit,
     }
+
+
+def _rule_cases(heads: list[bytes]) -> dict[str, Callable[[], object]]:
+    known = _parsed(heads[0])
+    odd = _parsed(heads[0].replace(b"/account/orders", b"/account//caf%C3%A9/%2e./orders"))
+    kinds: dict[str, Callable[[str, str], tuple[Condition, ...]]] = {
+        "host and path prefix": lambda host, part: (
+            Host((f"{host}.example.com",)),
+            PathPrefix((f"/{part}",)),
+        ),
+        "one host, path prefix": lambda _, part: (Host(("shop.example.com",)), PathPrefix((f"/{part}",))),
+        "path wildcard": lambda _, part: (Path((f"*{part}*",)),),
+        "header": lambda _, part: (Header({"Referer": (f"*{part}*",)}),),
+    }
+    cases: dict[str, Callable[[], object]] = {}
+    for what, conditions in kinds.items():
+        for count in (1, 50):
+            table = _rules(count, conditions)
+            assert table.plain(known) is not None
+            cases[f"rules: {count} by {what}"] = partial(table.plain, known)
+    cases["rules: 50 by host and path prefix, odd path"] = partial(
+        _rules(50, kinds["host and path prefix"]).plain, odd
+    )
+    return cases
+
+
+def _at(host: str, part: str) -> tuple[Condition, ...]:
+    return Host((f"{host}.example.com",)), PathPrefix((f"/{part}",))
+
+
+def _rules(count: int, conditions: Callable[[str, str], tuple[Condition, ...]]) -> RuleTable:
+    # The last of them is the only one that matches.
+    places = [(f"host-{number}", f"part-{number}") for number in range(count - 1)] + [("shop", "account")]
+    forward = Forward((WeightedGroup(_GROUP, 1),))
+    return RuleTable(
+        tuple(Rule(f"rule-{n}", conditions(*place), forward) for n, place in enumerate(places)), ""
+    )
 
 
 def _ticket(number: int) -> Ticket:

@@ -1,11 +1,13 @@
 """Rules against what is plain but slow: asking every rule."""
 
+import re
 import sys
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limpet.core.rules.patterns import Patterns
 from limpet.core.rules.reading import read_path
 from limpet.core.rules.subject import Subject, read_host
 
@@ -75,3 +77,9 @@ def test_a_request_passes_only_if_every_reading_says_so(prefixes, parts):
         for prefix in prefixes
     )
     assert not (passes and below)
+
+
+@given(st.text("ab*?", max_size=8), st.text("ab", max_size=10))
+def test_patterns_match_as_wildcards_do(pattern, text):
+    expected = re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), text) is not None
+    assert (text in Patterns((pattern,))) is expected

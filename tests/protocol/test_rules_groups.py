@@ -275,3 +275,17 @@ async def test_requests_in_flight_survive_changed_rules(scene: Scene) -> None:
     assert (await user.get()).status == 403
     made.use(weighted(blue=1, green=0))
     assert (await user.get()).body == b"blue-1"
+
+
+@in_scene
+async def test_clients_without_cookies_stay_with_their_group_too(scene: Scene) -> None:
+    by_header = {"type": "header", "header": "X-Session"}
+    made = (await site(scene, "blue", "green", stickiness=by_header)).use(weighted(blue=1, green=1))
+    sessions = [b"X-Session: %d\r\n" % number for number in range(24)]
+    homes = [(await (await made.browser()).get(fields=session)).body for session in sessions]
+    assert {home.partition(b"-")[0] for home in homes} == {b"blue", b"green"}
+    made.use(weighted(blue=0, green=1))
+    for session, home in zip(sessions, homes, strict=True):
+        response = await (await made.browser()).get(fields=session)
+        assert response.body == home
+        assert not response.all(b"set-cookie")

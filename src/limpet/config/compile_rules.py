@@ -10,6 +10,7 @@ from limpet.core.rules.actions.forward import Forward, WeightedGroup
 from limpet.core.rules.actions.redirect import Redirect
 from limpet.core.rules.conditions import CONDITIONS
 from limpet.core.rules.field_edits import FieldEdits
+from limpet.core.rules.group_pin import GroupPinSettings
 from limpet.core.rules.rule import Rule
 from limpet.core.rules.table import RuleTable
 from limpet.core.stickiness.settings import StickinessSettings
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from limpet.config.rule_schema import FieldEditSettings, RedirectSettings, RuleSettings
-    from limpet.config.schema import Settings
+    from limpet.config.schema import Settings, TargetGroupSettings
     from limpet.core.rules.rule import Action, Condition
 
 _DEFAULT_DURATION_S = 86400
@@ -36,14 +37,26 @@ def rules(settings: Settings) -> dict[str, RuleTable]:
     }
 
 
-def group_pins(settings: Settings) -> dict[str, StickinessSettings]:
+def group_pins(settings: Settings) -> dict[str, GroupPinSettings]:
     """Return how clients stay with one of a rule's groups, by the rule's name."""
     return {
-        name: StickinessSettings(group=f"rule {name}", cookie_name=pin_cookie(name), duration_s=duration_s)
+        name: _pin(name, duration_s, [settings.target_groups[each.group] for each in rule.forward or ()])
         for listener in settings.listeners
         for name, rule in ordered(listener.rules)
         if (duration_s := pin_duration_s(rule))
     }
+
+
+def _pin(name: str, duration_s: int, groups: list[TargetGroupSettings]) -> GroupPinSettings:
+    # Clients that keep no cookies are known by what their groups know them by, if that is one thing.
+    known_by = {(group.stickiness.type, (group.stickiness.header or "").lower()) for group in groups}
+    kind, header = known_by.pop()
+    if known_by or kind not in {"source_ip", "header"}:
+        kind, header = "lb_cookie", ""
+    stickiness = StickinessSettings(
+        group=f"rule {name}", cookie_name=pin_cookie(name), duration_s=duration_s, header=header.encode()
+    )
+    return GroupPinSettings(kind, stickiness)
 
 
 def ordered(rules: Sequence[RuleSettings]) -> list[tuple[str, RuleSettings]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from limpet.config import certificates
 from limpet.config import compile as compiled
-from limpet.config.compile_rules import group_pins, pin_cookie
+from limpet.config.compile_rules import ordered, pin_cookie, pin_duration_s
 from limpet.config.rule_problems import pin_problems, rule_problems, session_header_problems
 from limpet.core.address import parse_address
 from limpet.errors import ConfigError
@@ -57,7 +57,12 @@ def group_problems(name: str, group: TargetGroupSettings) -> list[str]:
 def _cookies(settings: Settings) -> Iterator[str]:
     # Cookies know no ports (RFC 6265 section 8.5): on one host each group would unpin the other's sessions.
     served = compiled.served_groups(settings)
-    owners = {pin_cookie(name): f"rule {name!r}" for name in group_pins(settings)}
+    owners = {
+        pin_cookie(name): f"rule {name!r}"
+        for listener in settings.listeners
+        for name, rule in ordered(listener.rules)
+        if pin_duration_s(rule)
+    }
     for name, names in compiled.cookie_names(settings).items():
         if name not in served:
             continue

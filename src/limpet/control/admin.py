@@ -291,7 +291,7 @@ async def status(balancer: Balancer) -> dict[str, Any]:
         "listeners": [
             {
                 "address": str(bound),
-                "target_group": listener.group,
+                "target_group": listener.group or None,
                 "certificates": certificates.describe(listener, time.time()),
             }
             for listener, bound in balancer.bound.items()

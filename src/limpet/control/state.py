@@ -23,7 +23,7 @@ from limpet.core.active_sessions import ActiveSessions
 from limpet.core.availability import availability
 from limpet.core.balancing import POLICIES
 from limpet.core.model import Snapshot, TargetGroup
-from limpet.core.rules.group_pin import KIND, GroupPin
+from limpet.core.rules.group_pin import GroupPin
 from limpet.core.slow_start import is_over, ramped_weight
 from limpet.core.stickiness import KINDS
 from limpet.core.target import SERVING, Health, TargetState
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from limpet.config.schema import Settings, TargetGroupSettings
     from limpet.core.balancing.policy import Policy, PolicySettings
     from limpet.core.model import ClientLimits, Forwarding, Listener
+    from limpet.core.rules.group_pin import GroupPinSettings
     from limpet.core.rules.table import RuleTable
     from limpet.core.stickiness.contract import Stickiness
     from limpet.core.stickiness.settings import Sealing, StickinessSettings
@@ -228,13 +229,14 @@ class State:
         )
         self._on_snapshot(snapshot)
 
-    def _pin_groups(self, wanted: Mapping[str, StickinessSettings], sealing: Sealing) -> None:
+    def _pin_groups(self, wanted: Mapping[str, GroupPinSettings], sealing: Sealing) -> None:
         for name in set(self.group_pins) - set(wanted):
             del self.group_pins[name]
         for name, settings in wanted.items():
             pin = self.group_pins.get(name)
             if pin is None or (pin.settings, pin.sealing) != (settings, sealing):
-                self.group_pins[name] = GroupPin(KINDS[KIND](settings, sealing), settings, sealing)
+                made = KINDS[settings.kind](settings.stickiness, sealing)
+                self.group_pins[name] = GroupPin(made, settings, sealing)
 
     def _group(
         self,

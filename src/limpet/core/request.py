@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 Headers = list[tuple[bytes, bytes]]
 """Name and value pairs in the order of the message; names in lower case."""
@@ -23,20 +23,30 @@ class FieldBlock:
         cookie: the Cookie header's value; several joined with b"; "; b"" if none.
     """
 
-    __slots__ = ("cookie", "headers", "host")
+    __slots__ = ("_texts", "cookie", "headers", "host")
 
     def __init__(self, headers: Headers, *, host: bytes = b"", cookie: bytes = b"") -> None:
+        self._texts: dict[bytes, list[str]] | None = None
         self.headers = headers
         self.host = host
         self.cookie = cookie
 
-    def values(self, name: bytes) -> list[bytes]:
-        """Return every value of a field as applications see it.
+    def texts(self, name: bytes) -> Sequence[str]:
+        """Return every value of a field as the application sees it, in small letters.
 
         Args:
             name: in lower case, with `-`; applications read `_` as the same (WSGI, CGI).
         """
-        return [value for key, value in self.headers if key == name or key.replace(b"_", b"-") == name]
+        if self._texts is None:
+            self._texts = {}
+            for key, value in self.passed_on():
+                text = value.decode("latin-1").casefold()
+                self._texts.setdefault(key.replace(b"_", b"-"), []).append(text)
+        return self._texts.get(name, ())
+
+    def passed_on(self) -> Headers:
+        """Return the fields that the application sees."""
+        return self.headers
 
 
 class RequestHead:

@@ -43,6 +43,8 @@ def matches(conditions, **asked):
         ("shop.example", "shop.example.:80", True),
         ("shop.example", "shop%2eexample", True),
         ("shop.example.", "shop.example", True),
+        ("shop.example", "shop.example..", True),
+        ("shop.example", "shop.example" * 50, False),
         ("shop.example", "ashop.example", False),
         ("shop.example", "shop.example.evil.test", False),
         ("shop.example", "", False),
@@ -205,6 +207,17 @@ def test_what_no_rule_matches_goes_to_the_default_or_nowhere():
     assert (nowhere.error, nowhere.rule, nowhere.group) == (ErrorKind.NO_RULE, "-", "")
     assert table([rule]).plain(request("/b")) is None
     assert table([rule]).plain(request("/a")).group == "api"
+
+
+def test_what_costs_too_much_to_judge_is_refused():
+    made = table([{"path": "/a", "forward": "web"}, {"query": {"debug": "1"}, "forward": "web"}])
+    for path, kind in (
+        ("/" + "%61" * 1400, ErrorKind.URI_TOO_LONG),
+        ("/?" + "a&" * 1000, ErrorKind.BAD_REQUEST),
+    ):
+        assert made.decide(request(path), None).error is kind
+    assert made.find(request("/" + "a" * 60_000)) is None
+    assert made.find(request("/?" + "a&" * 998 + "debug=1")).name == "rule-2"
 
 
 def test_a_pattern_full_of_wildcards_takes_no_time():

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from limpet.core.active_sessions import ActiveSessions
 from limpet.core.balancing import POLICIES
-from limpet.core.rules.group_pin import KIND
 from limpet.core.stickiness import KINDS
 from limpet.core.target import Health, Target, TargetState
 
@@ -89,7 +88,7 @@ class _Packer(pickle.Pickler):
             self._copies[id(group.sessions)] = _SessionsCopy(name, group.sessions.window_s)
         for name, pin in pins.items():
             self._copies[id(pin.stickiness)] = _StickinessCopy(
-                _of_rule(name), KIND, pin.settings, pin.sealing
+                _of_rule(name), pin.settings.kind, pin.settings.stickiness, pin.sealing
             )
 
     def persistent_id(self, thing: Any) -> NamedTuple | None:

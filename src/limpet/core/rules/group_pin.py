@@ -1,7 +1,7 @@
 """What keeps a client with one of a rule's groups, as stickiness keeps its session on a target.
 
-It is the same machinery one level up: groups take the place of targets, and the sealed ticket stands
-in a cookie of the rule's own.
+It is the same machinery one level up: groups take the place of targets. The ticket stands in a cookie
+of the rule's own; where the groups pin sessions by address or header, so does the rule.
 """
 
 from __future__ import annotations
@@ -17,8 +17,18 @@ if TYPE_CHECKING:
     from limpet.core.stickiness.contract import Binding, Finding, Stickiness
     from limpet.core.stickiness.settings import Sealing, StickinessSettings
 
-#: The kind of stickiness that pins clients to groups.
-KIND = "lb_cookie"
+
+@dataclass(frozen=True, slots=True)
+class GroupPinSettings:
+    """What pins the clients of one rule.
+
+    Attributes:
+        kind: of stickiness, as in `KINDS`.
+        stickiness: its settings; `group` names the rule.
+    """
+
+    kind: str
+    stickiness: StickinessSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,7 @@ class GroupPin:
     """The pin of one rule; `stickiness` outlives snapshots, and `settings` and `sealing` made it."""
 
     stickiness: Stickiness
-    settings: StickinessSettings
+    settings: GroupPinSettings
     sealing: Sealing
 
 

@@ -25,15 +25,50 @@ class Patterns:
         wild: those with one.
     """
 
-    __slots__ = ("_match", "literal", "wild")
+    __slots__ = ("_matchers", "literal", "wild")
 
     def __init__(self, texts: tuple[str, ...]) -> None:
         lowered = [normalize("NFC", text).casefold() for text in texts]
         self.literal = frozenset(text for text in lowered if WILDCARDS.isdisjoint(text))
         self.wild = tuple(text for text in lowered if text not in self.literal)
-        joined = "|".join([translate(text.replace("[", "[[]")) for text in self.wild])
-        self._match = re.compile(joined) if self.wild else None
+        self._matchers = tuple([_Stars(text) if "?" not in text else _Marks(text) for text in self.wild])
 
     def __contains__(self, text: str) -> bool:
         """Return whether a text in small letters matches one of the patterns."""
-        return text in self.literal or (self._match is not None and self._match.match(text) is not None)
+        if text in self.literal:
+            return True
+        for matcher in self._matchers:  # noqa: SIM110  # any() costs twice as much
+            if matcher.matches(text):
+                return True
+        return False
+
+
+class _Stars:
+    # What is between the stars has to be found in its order, each as early as possible.
+    __slots__ = ("_first", "_last", "_middle", "_min_length")
+
+    def __init__(self, pattern: str) -> None:
+        self._first, *self._middle, self._last = pattern.split("*")
+        self._min_length = len(pattern) - pattern.count("*")
+
+    def matches(self, text: str) -> bool:
+        if len(text) < self._min_length or not (text.startswith(self._first) and text.endswith(self._last)):
+            return False
+        start, end = len(self._first), len(text) - len(self._last)
+        for part in self._middle:
+            start = text.find(part, start, end)
+            if start < 0:
+                return False
+            start += len(part)
+        return True
+
+
+class _Marks:
+    # `translate` makes atomic groups, which do not backtrack.
+    __slots__ = ("_match",)
+
+    def __init__(self, pattern: str) -> None:
+        self._match = re.compile(translate(pattern.replace("[", "[[]"))).match
+
+    def matches(self, text: str) -> bool:
+        return self._match(text) is not None

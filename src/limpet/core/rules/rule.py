@@ -30,7 +30,11 @@ class Condition(Protocol):
     def kind(self) -> str: ...  # noqa: D102
 
     def holds(self, subject: Subject) -> bool:
-        """Return whether a request has it. Never raises: whatever a client sends has an answer."""
+        """Return whether a request has it.
+
+        Raises:
+            ProtocolError: it cannot be told, so the request must be refused.
+        """
         ...
 
 
@@ -39,7 +43,8 @@ class Action(Protocol):
 
     Attributes:
         kind: the name in the configuration and in `ACTIONS`.
-        only_group: the target group that gets every request; "" if that is not settled beforehand.
+        only_group: the target group that gets every request; `act` is not called then. "" if there
+            is something to decide.
     """
 
     @property
@@ -77,10 +82,11 @@ class Rule:
 
     Attributes:
         name: in the log and in `limpet explain`.
-        plain: the verdict on every request that it matches; None if each needs one of its own.
+        settled: the verdict on every request that it matches; None if each needs one of its own.
+        plain: the same if it says no more than a target group's name; else None.
     """
 
-    __slots__ = ("action", "conditions", "name", "plain", "request_edits", "response_edits")
+    __slots__ = ("action", "conditions", "name", "plain", "request_edits", "response_edits", "settled")
 
     def __init__(
         self,
@@ -95,8 +101,17 @@ class Rule:
         self.action = action
         self.request_edits = request_edits
         self.response_edits = response_edits
-        is_plain = bool(action.only_group) and request_edits is None and response_edits is None
-        self.plain = Verdict(rule=name, group=action.only_group) if is_plain else None
+        self.settled = (
+            Verdict(
+                rule=name,
+                group=action.only_group,
+                request_edits=request_edits,
+                response_edits=response_edits,
+            )
+            if action.only_group
+            else None
+        )
+        self.plain = self.settled if self.settled is not None and self.settled.is_plain else None
 
     def matches(self, subject: Subject) -> bool:
         """Return whether all conditions hold."""

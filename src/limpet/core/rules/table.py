@@ -41,6 +41,7 @@ class RuleTable:
             if default_group
             else Verdict(rule="-", error=ErrorKind.NO_RULE, detail="nothing is served at this address")
         )
+        self._plain_default = self._default if default_group else None
         self._reads_paths = any(
             isinstance(condition, Path | PathPrefix) for rule in rules for condition in rule.conditions
         )
@@ -52,7 +53,8 @@ class RuleTable:
         """Return the first rule that matches; None if none does.
 
         Raises:
-            ProtocolError: the path can be read in ways that different rules match.
+            ProtocolError: nobody can say which; for instance, the path can be read in ways that
+                different rules match.
         """
         host = read_host(request.fields.host)
         places = self._by_host.get(host, self._elsewhere)
@@ -73,9 +75,7 @@ class RuleTable:
             rule = self.find(request)
         except ProtocolError:
             return None
-        if rule is not None:
-            return rule.plain
-        return self._default if self._default.group else None
+        return self._plain_default if rule is None else rule.plain
 
     def decide(self, request: RequestHead, around: Surroundings) -> Verdict:
         """Say what becomes of a request."""
@@ -85,7 +85,7 @@ class RuleTable:
             return Verdict(rule="-", error=error.kind, detail=error.detail)
         if rule is None:
             return self._default
-        return rule.plain or rule.action.act(rule, request, around)
+        return rule.settled or rule.action.act(rule, request, around)
 
 
 class _Places:

@@ -47,6 +47,11 @@ class Verdict:
     response_edits: FieldEdits | None = None
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it says no more than a target group's name."""
+        return bool(self.group) and not self.changes_response and self.request_edits is None
+
+    @property
     def changes_response(self) -> bool:
         """Whether a target's response must not be passed on as it is."""
         return self.choice is not None or self.response_edits is not None

@@ -162,14 +162,11 @@ class RequestFields(FieldBlock):
         fields._others = self  # of the same class
         return fields
 
-    def values(self, name: bytes) -> list[bytes]:
-        """Return every value of a field as the target sees it."""
-        if name == b"cookie":
-            return self.cookies
-        if name == b"upgrade":
-            return [self.upgrade] if self.upgrade else []
-        kept = [field for field in self.headers if field not in self.cuts] if self.cuts else self.headers
-        return FieldBlock(kept).values(name)
+    def passed_on(self) -> Headers:
+        """Return the fields that the target sees."""
+        kept = [field for field in self.headers if field[0] != b"cookie" and field not in self.cuts]
+        kept += [(b"cookie", value) for value in self.cookies]
+        return [*kept, (b"upgrade", self.upgrade)] if self.upgrade else kept
 
     def edited(self, own_cookies: Collection[bytes]) -> bytes:
         """Return the tail as the target gets it, without the empty line.

@@ -1,9 +1,9 @@
 """Forwarding to one target group, or to one of several by weight.
 
-A client that got one of several groups stays with it: its pin, a sealed ticket in a cookie of the
-rule's own, names the group. The pin is kept at weight 0 too, so a new version of a site can be tried
-on some, and taken back, without logging anybody out. A client is drawn anew when its group has left
-the rule, or has no target left that may serve anybody: then its sessions are lost in any case.
+A client that got one of several groups stays with it: its pin (see `group_pin`) names the group. It is
+kept at weight 0 too, so a new version of a site can be tried on some, and taken back, without logging
+anybody out. A client is drawn anew when its group has left the rule, or has no target left that may
+serve anybody: then its sessions are lost in any case.
 """
 
 from __future__ import annotations
@@ -41,10 +41,8 @@ class Forward:
 
     def act(self, rule: Rule, request: RequestHead, around: Surroundings) -> Verdict:
         """Choose a group."""
-        pin = around.group_pins.get(rule.name) if not self.only_group else None
-        if self.only_group:
-            group, why, choice = self.only_group, "", None
-        elif pin is None:
+        pin = around.group_pins.get(rule.name)
+        if pin is None:
             group, why, choice = self._draw(around), "drawn by weight", None
         else:
             group, why, finding = self._keep_or_choose(pin.stickiness, request, around)
@@ -66,10 +64,11 @@ class Forward:
         if pinned is not None:
             if self._serves(pinned, around):
                 return pinned, f"pinned to {pinned}", finding
-            # Its parallel requests have to meet again, so no chance here; see `route`.
             key = cast("bytes", finding.session_key)  # every pin has one
-            drawn = max(self._drawable(around), key=lambda each: score(key, each.group, each.weight)).group
+            drawn = self._place(key, around)
             return drawn, f"was pinned to {pinned}, which serves nobody", finding.unsettled()
+        if finding.session_key is not None:
+            return self._place(finding.session_key, around), "placed by its key", finding
         if finding.is_settled or pin.first_visits is None:
             return self._draw(around), "drawn by weight", finding
         visit = finding.visit = pin.first_visits.enter(request, around.now)
@@ -85,6 +84,10 @@ class Forward:
     def _draw(self, around: Surroundings) -> str:
         groups = self._drawable(around)
         return around.rng.choices(groups, [each.weight for each in groups])[0].group
+
+    def _place(self, key: bytes, around: Surroundings) -> str:
+        # A client's parallel requests have to meet, so chance has no part in it; see `route`.
+        return max(self._drawable(around), key=lambda each: score(key, each.group, each.weight)).group
 
     def _drawable(self, around: Surroundings) -> list[WeightedGroup]:
         # A group that serves nobody gets nobody, unless none does: then its 503 is the answer.

@@ -31,8 +31,8 @@ class Header:
         """Return whether the fields are there."""
         fields = subject.request.fields
         for name, patterns in self.by_name.items():
-            for value in fields.values(name):
-                if value.decode("latin-1").casefold() in patterns:
+            for text in fields.texts(name):
+                if text in patterns:
                     break
             else:
                 return False

@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from limpet.core.rules.patterns import Patterns
+from limpet.errors import ErrorKind, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from limpet.core.rules.subject import Subject
+
+
+#: Parameters of one request, as Django takes them by default; more cost milliseconds each time.
+MAX_PARAMETERS = 1000
 
 
 class Query:
@@ -31,6 +36,8 @@ class Query:
         query = subject.request.path.partition(b"?")[2]
         if not query:
             return False
+        if query.count(b"&") >= MAX_PARAMETERS:
+            raise ProtocolError(ErrorKind.BAD_REQUEST, "the query has too many parameters to look at")
         pairs = [
             (name.casefold(), value.casefold())
             for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True)
