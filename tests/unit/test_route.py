@@ -16,7 +16,7 @@ from limpet.core.clock import Now
 from limpet.core.key_ring import KeyRing
 from limpet.core.model import TargetGroup, TargetLimits
 from limpet.core.request import FieldBlock, RequestHead, ResponseHead
-from limpet.core.route import bind_response, finish, reroute, route
+from limpet.core.route import MEMBERSHIP_GRACE_S, bind_response, finish, reroute, route
 from limpet.core.stickiness import KINDS
 from limpet.core.stickiness.contract import AfterRecovery, OnUnavailable, StickyStatus
 from limpet.core.stickiness.settings import Sealing, StickinessSettings
@@ -169,10 +169,25 @@ def test_a_session_is_not_lent_by_a_target_that_will_not_come_back(is_draining):
     else:
         left = {name: state for name, state in web.by_id.items() if name != "A"}
         web = replace(web, by_id=left, available=tuple(left.values()))
-    decision, moved = visit(web, cookie)
+    later = Now(NOW.wall_s + MEMBERSHIP_GRACE_S, MEMBERSHIP_GRACE_S)
+    decision, moved = visit(web, cookie, later)
     assert not decision.is_lent
-    again, _ = visit(web, moved)
+    again, _ = visit(web, moved, later)
     assert (again.status, again.target) == (StickyStatus.BOUND, decision.target)
+
+
+@pytest.mark.parametrize("skew_s", [-300, 0, 300])
+def test_a_target_that_another_balancer_knows_first_keeps_its_sessions(skew_s):
+    """A is new: one balancer has pinned a session to it that the other must not take away."""
+    one, two = group([H] * 3), group([H] * 3)
+    _, cookie = visit(one)
+    left = {name: state for name, state in two.by_id.items() if name != "A"}
+    two = replace(two, by_id=left, available=tuple(left.values()))
+    there = Now(NOW.wall_s + min(skew_s, MEMBERSHIP_GRACE_S - 1), 0)
+    lent, kept = visit(two, cookie, there)
+    assert (lent.status, lent.is_lent, kept) == (StickyStatus.TARGET_GONE, True, cookie)
+    assert visit(two, kept, there)[0].target is lent.target
+    assert visit(one, kept)[0].target.id == "A"
 
 
 def test_weight_0_keeps_sessions_and_gets_no_new_one():

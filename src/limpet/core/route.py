@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from limpet.core.stickiness.first_visits import Visit
     from limpet.core.target import TargetState
 
+#: How long balancers may take to hear of a new target one after the other.
+MEMBERSHIP_GRACE_S = 60.0
 #: The request went where its pin says.
 _BOUND = frozenset({StickyStatus.BOUND, StickyStatus.SEVERAL})
 
@@ -134,7 +136,7 @@ def reroute(
         if group.stickiness.on_unavailable is OnUnavailable.UNAVAILABLE:
             return None
         status = StickyStatus.TARGET_UNAVAILABLE
-        finding = _unsettled(group, finding, status)
+        finding = _unsettled(group, finding, status, now)
     targets = tuple(target for target in group.available if target.id not in tried)
     if not targets:
         return None
@@ -184,7 +186,7 @@ def _redistribute(group: TargetGroup, finding: Finding, pinned: TargetState | No
         error = ErrorKind.STICKY_TARGET_UNAVAILABLE
         return Decision(group, None, status, finding, f"{status}, policy 'unavailable'", error)
     key = cast("bytes", finding.session_key)  # every pin has one
-    return _place(group, _unsettled(group, finding, status), status, key, group.available, now)
+    return _place(group, _unsettled(group, finding, status, now), status, key, group.available, now)
 
 
 def _place(
@@ -204,7 +206,7 @@ def _place(
         group.sessions.touch(finding.session_key, target.id, now.mono_s)
     if finding.visit is not None:
         finding.visit.target_id = target.id
-    is_lent = _is_lent(group, status)
+    is_lent = _is_lent(group, finding, status, now)
     reason = f"lent until {finding.target_id} is back" if is_lent else "placed by its key"
     return Decision(group, target, status, finding, reason, is_lent=is_lent)
 
@@ -252,13 +254,18 @@ def _no_target(group: TargetGroup, finding: Finding, status: StickyStatus) -> De
     return Decision(group, None, status, finding, "no target is available", ErrorKind.NO_TARGET)
 
 
-def _unsettled(group: TargetGroup, finding: Finding, status: StickyStatus) -> Finding:
+def _unsettled(group: TargetGroup, finding: Finding, status: StickyStatus, now: Now) -> Finding:
     # A pin that needed no refresh now needs another target, unless the session is only lent.
-    return finding if _is_lent(group, status) else finding.unsettled()
+    return finding if _is_lent(group, finding, status, now) else finding.unsettled()
 
 
-def _is_lent(group: TargetGroup, status: StickyStatus) -> bool:
-    # A target that is gone, or on its way out, will not come back for its sessions.
+def _is_lent(group: TargetGroup, finding: Finding, status: StickyStatus, now: Now) -> bool:
+    # A target that is gone, or on its way out, will not come back for its sessions. But one that is
+    # not known here, in a ticket that was sealed a moment ago, may be new: another balancer, which
+    # was told of it first, has pinned a session to it that must not be taken away.
+    if status is StickyStatus.TARGET_GONE:
+        ticket = finding.ticket
+        return ticket is not None and now.wall_s - ticket.last_seen_s < MEMBERSHIP_GRACE_S
     is_temporary = group.stickiness.after_recovery is AfterRecovery.TEMPORARY
     return is_temporary and status is StickyStatus.TARGET_UNAVAILABLE
 
