@@ -30,6 +30,10 @@ class TooLateError(SessionError):
     """The headers of the response are out: what the session became can no longer be told to the client."""
 
 
+class NotReplicatedError(StoreUnavailableError):
+    """It was done, but fewer replicas than asked for have said in time that they have it."""
+
+
 class UndecodableError(StoreUnavailableError):
     """Stored bytes that are not what limpet writes: unknown, which is not the same as empty."""
 

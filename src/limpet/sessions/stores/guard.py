@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from limpet.sessions.errors import (
+    NotReplicatedError,
     NotSupportedByStoreError,
     SessionTooLargeError,
     StoreUnavailableError,
@@ -163,6 +164,9 @@ class Guard:
 
     def _failed(self, breaker: Breaker, error: Exception) -> Exception:
         if isinstance(error, _FINAL):
+            return error
+        if isinstance(error, NotReplicatedError):
+            breaker.succeeded()  # it does answer, and reading needs no replica
             return error
         breaker.failed(self._mono_s())
         self._took_s = math.inf

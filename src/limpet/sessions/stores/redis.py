@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
-from limpet.sessions.errors import StoreUnavailableError, UndecodableError
+from limpet.sessions.errors import NotReplicatedError, StoreUnavailableError, UndecodableError
 from limpet.sessions.operations import Operation, Purge, RevokeEveryone
 from limpet.sessions.stores import processes, redis_connections
 from limpet.sessions.stores.clock import StoreClock
@@ -193,7 +193,7 @@ class RedisStore:
                 since_s = time.monotonic()
                 replies = yield [*commands, *extra]
                 if wait and replies[-1] < wait:
-                    raise StoreUnavailableError(f"only {replies[-1]} of {wait} replicas confirmed in time")
+                    raise NotReplicatedError(f"only {replies[-1]} of {wait} replicas confirmed in time")
                 if asks:
                     self._clock.tell(read_time(replies[len(commands)]), since_s)
                 commands = flow.send(replies[: len(commands)])
