@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+import ssl
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -94,6 +95,15 @@ def _addresses(netloc: str, default_port: int) -> list[Address]:
     return found
 
 
+@cache
+def _context(ca_certs: str | None, certfile: str | None, keyfile: str | None) -> ssl.SSLContext:
+    # Made once: to read the system's certificates takes longer than a connection may, and blocks.
+    context = ssl.create_default_context(cafile=ca_certs)
+    if certfile is not None:
+        context.load_cert_chain(certfile, keyfile)
+    return context
+
+
 # redis-py opens the socket; these open it in time.
 
 
@@ -107,8 +117,9 @@ class _TimedTls(redis.connection.SSLConnection):
         sock = in_time.connect(self.host, self.port, self.socket_timeout)
         try:
             sock.arm()
-            wrap: Callable[[Any], Any] = self._wrap_socket_with_ssl
-            return in_time.TimedSocket(wrap(sock._sock), self.socket_timeout)  # noqa: SLF001
+            context = _context(self.ca_certs, self.certfile, self.keyfile)
+            wrapped = context.wrap_socket(sock._sock, server_hostname=self.host)  # noqa: SLF001
+            return in_time.TimedSocket(wrapped, self.socket_timeout)
         except BaseException:
             sock.close()
             raise
@@ -139,14 +150,13 @@ class _Loop(redis.asyncio.connection.Connection):
         raise error
 
     def _connection_arguments(self) -> Mapping[str, Any]:
-        arguments = dict(super()._connection_arguments())
-        if "ssl" in arguments:
-            arguments["server_hostname"] = self.host
-        return arguments | {"host": self._address}
+        return {"host": self._address, "port": self.port}
 
 
 class _LoopTls(_Loop, redis.asyncio.connection.SSLConnection):
-    pass
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        context = _context(self.ca_certs, self.certfile, self.keyfile)
+        return {"host": self._address, "port": self.port, "ssl": context, "server_hostname": self.host}
 
 
 class _LoopSentinel(_Loop, redis.asyncio.sentinel.SentinelManagedConnection):

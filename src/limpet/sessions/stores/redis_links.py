@@ -21,6 +21,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from limpet.sessions.errors import NotReplicatedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +32,7 @@ Command: TypeAlias = tuple[Any, ...]
 MAX_CONNECTIONS = 32
 _IDLE_S = 60.0
 _SCAN_COUNT = 1000
+_NO_REPLICA = "the replicas did not confirm in time"
 
 
 class Link(Protocol):
@@ -119,13 +123,17 @@ class Direct:
         connection, old = self._idle.take()
         _disconnect(old)
         connection = connection or self._make()
+        replies: list[Any] = []
         try:
             if not connection.is_connected:
                 connection.connect()
             connection.send_packed_command(connection.pack_commands(batch), check_health=False)
-            replies = [_reply(connection) for _ in batch]
-        except BaseException:
+            for _ in batch:
+                replies.append(_reply(connection))  # noqa: PERF401  # how far it came must be known
+        except BaseException as error:
             connection.disconnect()
+            if isinstance(error, TimeoutError | RedisTimeoutError) and _lacks_replicas_only(batch, replies):
+                raise NotReplicatedError(_NO_REPLICA) from error
             self.close()
             raise
         _disconnect(self._idle.put(connection))
@@ -166,14 +174,18 @@ class AsyncDirect:
 
     async def exchange(self, batch: list[Command]) -> list[Any]:
         """Send commands together and return their replies, errors among them."""
+        replies: list[Any] = []
         try:
             async with asyncio.timeout(self._timeout_s), self._turns:
-                return await self._exchange(batch)
-        except Exception:
+                await self._exchange(batch, replies)
+        except Exception as error:
+            if isinstance(error, TimeoutError) and _lacks_replicas_only(batch, replies):
+                raise NotReplicatedError(_NO_REPLICA) from error
             self.close()
             raise
+        return replies
 
-    async def _exchange(self, batch: list[Command]) -> list[Any]:
+    async def _exchange(self, batch: list[Command], replies: list[Any]) -> None:
         connection, old = self._idle.take()
         _abort(old)
         connection = connection or self._make()
@@ -181,12 +193,12 @@ class AsyncDirect:
             if not connection.is_connected:
                 await connection.connect()
             await connection.send_packed_command(connection.pack_commands(batch), check_health=False)
-            replies = [await _areply(connection) for _ in batch]
+            for _ in batch:
+                replies.append(await _areply(connection))  # noqa: PERF401
         except BaseException:
             _abort([connection])
             raise
         _abort(self._idle.put(connection))
-        return replies
 
     async def remove(self, pattern: str) -> None:
         """Remove every key that matches."""
@@ -231,6 +243,11 @@ async def _areply(connection: Any) -> Any:
         return await connection.read_response()
     except ResponseError as error:
         return error
+
+
+def _lacks_replicas_only(batch: list[Command], replies: list[Any]) -> bool:
+    # The server looks after WAIT's own timeout ten times a second only.
+    return batch[-1][0] == "WAIT" and len(replies) == len(batch) - 1
 
 
 def checked(replies: list[Any]) -> list[Any]:
