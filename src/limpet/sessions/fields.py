@@ -167,6 +167,7 @@ class Fields:
 
     def _pack(self, name: str, value: Any) -> bytes:
         try:
+            pack(name)  # half a surrogate is no text that any store takes
             return pack(value)
         except UnsupportedValueError as error:
             raise UnsupportedValueError(f"session field {name!r}: {error}") from None
