@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 STORE_VARIABLE = "LIMPET_SESSION_STORE"
 SECRET_VARIABLE = "LIMPET_SECRET"  # noqa: S105  # the name of a variable
+_LABEL_LENGTH = 200
 SECURE_VARIABLE = "LIMPET_SESSION_SECURE"
 
 
@@ -138,7 +139,7 @@ class Sessions:
         """
         # Verified when the app looks at its session: many requests never do.
         session_id = partial(self._read, cookie) if cookie else None
-        client = Client(address, user_agent[:200], is_safe)
+        client = Client(_label(address), _label(user_agent), is_safe)
         return Session(self, session_id, self.load, client, offers)
 
     def open_request(
@@ -320,6 +321,11 @@ def _guarded(old: Sequence[Source], cookie: CookieSettings, deadline_s: float) -
         fix = "give limpet's another name (Flask, Django: SESSION_COOKIE_NAME); the old one must stay"
         raise ConfigError([f"{problem}; {fix}"])
     return tuple(GuardedSource(each, Guard(SourceStore(each), deadline_s=deadline_s)) for each in old)
+
+
+def _label(text: str) -> str:
+    # It is shown in lists and terminals; what a client sends must not steer them.
+    return "".join(each for each in text[:_LABEL_LENGTH] if each.isprintable())
 
 
 def _secure() -> bool:

@@ -117,3 +117,12 @@ def test_servers_take_the_time_from_the_store(store_url: str, monkeypatch: pytes
     assert abs(ahead.now_s() - right.now_s()) < 2
     ahead.store.close()
     right.store.close()
+
+
+def test_a_user_agent_steers_no_terminal(sessions: Sessions) -> None:
+    session = sessions.open(None, user_agent="\x1b[2JPhone\r\n\u202e" + "x" * 5000, address="::1\x07")
+    user = f"user {time.time_ns()}"
+    session.login(user)
+    save(sessions, session)
+    (listed,) = sessions.list_user(user)
+    assert (listed.device[:10], len(listed.device), listed.address) == ("[2JPhonexx", 200 - 4, "::1")

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from limpet.sessions.errors import NotSupportedByStoreError, StoreUnavailableError, UndecodableError
+from limpet.sessions.errors import (
+    NotReplicatedError,
+    NotSupportedByStoreError,
+    StoreUnavailableError,
+    UndecodableError,
+)
 from limpet.sessions.operations import Load
 from limpet.sessions.record import Key
 from limpet.sessions.stores import STORES
@@ -136,3 +141,31 @@ def test_every_store_has_one_line_and_one_file() -> None:
         "redis",
         "memcached",
     }
+
+
+class InParts(Script):
+    """Two servers; an operation concerns the one that its key names."""
+
+    def part(self, operation: Any) -> Any:
+        return operation.key.session
+
+    def run(self, operation: Any) -> Any:
+        if operation.key.session == "down":
+            raise OSError
+        return super().run(operation)
+
+
+def test_a_server_that_is_down_closes_no_door_to_the_others() -> None:
+    guard = Guard(InParts(), mono_s=lambda: 0.0)
+    for _ in range(9):
+        with pytest.raises(StoreUnavailableError):
+            guard.run(Load(Key("down", "")))
+        assert guard.run(Load(Key("up", ""))).what is None
+    assert guard.is_slow  # an event loop must not wait for the one that is down
+
+
+def test_replicas_that_do_not_confirm_are_no_reason_not_to_read() -> None:
+    guard = Guard(Script(*[NotReplicatedError("x")] * 20), mono_s=lambda: 0.0)
+    for _ in range(9):
+        with pytest.raises(NotReplicatedError):
+            guard.run(LOAD)

@@ -79,7 +79,7 @@ def is_durable(operation: Operation[Any]) -> bool:
     """
     if isinstance(operation, End):
         return operation.tombstone.successor is None
-    return isinstance(operation, Create | RevokeUser | RevokeEveryone)
+    return isinstance(operation, Create | RevokeUser)
 
 
 def place(operation: Operation[Any]) -> str:
