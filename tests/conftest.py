@@ -66,7 +66,7 @@ class Running:
     @property
     def url(self) -> str:
         """Where clients are served."""
-        return self.line("listening on (http://.*)")[1]
+        return self.line("listening on (https?://.*)")[1]
 
     @property
     def admin(self) -> str:

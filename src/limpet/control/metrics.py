@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from limpet.control.balancer import Balancer
-    from limpet.control.plane.contract import Active, Totals
+    from limpet.control.plane.contract import Active, HandshakeTotals, Totals
     from limpet.core.target import TargetState
 
 _TARGET = ["target_group", "target"]
@@ -52,6 +52,7 @@ class Numbers(NamedTuple):
     totals: Totals
     active: Mapping[str, Active]
     rows: Mapping[Outcome, list[float]]
+    handshakes: HandshakeTotals
 
 
 async def exposition(balancer: Balancer, accept: str) -> tuple[bytes, str]:
@@ -63,7 +64,8 @@ async def exposition(balancer: Balancer, accept: str) -> tuple[bytes, str]:
     plane = balancer.plane
     active, rows = await plane.active_sessions(), await plane.outcomes()
     registry = CollectorRegistry()
-    registry.register(_Collector(Numbers(balancer, plane.refresh(), active, rows)))
+    handshakes = await plane.handshakes()
+    registry.register(_Collector(Numbers(balancer, plane.refresh(), active, rows, handshakes)))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
@@ -73,7 +75,7 @@ class _Collector:
         self._numbers = numbers
 
     def collect(self) -> Iterator[Metric]:
-        for part in (_of_process, _of_requests, _of_times, _of_targets, _of_stickiness):
+        for part in (_of_process, _of_tls, _of_requests, _of_times, _of_targets, _of_stickiness):
             yield from part(self._numbers)
 
 
@@ -90,6 +92,27 @@ def _of_process(numbers: Numbers) -> Iterable[Metric]:
     reloads.add_metric(["refused"], balancer.refused_reloads)
     yield reloads
     yield CounterFamily("limpet_worker_deaths", "Workers that ended unasked.", balancer.plane.deaths)
+
+
+def _of_tls(numbers: Numbers) -> Iterable[Metric]:
+    done, resumed, failed = numbers.handshakes
+    handshakes = CounterFamily("limpet_tls_handshakes", "TLS handshakes with clients.", labels=["result"])
+    handshakes.add_metric(["full"], done - resumed)
+    handshakes.add_metric(["resumed"], resumed)
+    yield handshakes
+    failures = CounterFamily("limpet_tls_handshake_failures", "Those that failed.", labels=["cause"])
+    for cause, number in failed.items():
+        failures.add_metric([cause], number)
+    yield failures
+    expiry = GaugeFamily(
+        "limpet_certificate_expiry_timestamp_seconds",
+        "When a certificate, or one that vouches for it, expires.",
+        labels=["listener", "name"],
+    )
+    for listener, bound in numbers.balancer.bound.items():
+        for pair in listener.tls.pairs if listener.tls is not None else ():
+            expiry.add_metric([str(bound), pair.names[0]], pair.not_after_s)
+    yield expiry
 
 
 def _of_requests(numbers: Numbers) -> Iterable[Metric]:

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 from prometheus_client.parser import text_string_to_metric_families
 
 from limpet.control.metrics import exposition
-from limpet.control.plane.contract import Active, Totals
+from limpet.control.plane.contract import Active, HandshakeTotals, Totals
 from limpet.core.address import Address
+from limpet.core.model import Listener
 from limpet.core.stickiness.contract import StickyStatus
 from limpet.core.target import Health, Target, TargetState
+from limpet.core.tls import KeyPair, ListenerTls
 from limpet.errors import ErrorKind
 from limpet.proxy.counters import BUCKETS_S, FIRST_BUCKET, FIRST_RESPONSE_BUCKET, Outcome, add_rows, count
 
@@ -44,6 +46,9 @@ class Plane:
     async def active_sessions(self) -> dict[str, Active]:
         return {"web": Active({"A": 5}, is_truncated=False)}
 
+    async def handshakes(self) -> HandshakeTotals:
+        return HandshakeTotals(5, 2, {"timeout": 1})
+
     async def outcomes(self) -> dict[Outcome, list[float]]:
         return ROWS
 
@@ -52,12 +57,17 @@ def samples(accept: str = "text/plain") -> dict[tuple[str, frozenset[tuple[str, 
     state = TargetState(Target(id="A", address=Address(host="127.0.0.1", port=1)))
     state.health = Health.HEALTHY
     group = SimpleNamespace(name="web", targets={"A": state})
+    pair = KeyPair(chain=b"", key=b"", names=("shop.example",), not_before_s=0, not_after_s=1e9)
+    listener = Listener(
+        address=Address(host="127.0.0.1", port=443), group="web", tls=ListenerTls(pairs=(pair,))
+    )
     balancer = SimpleNamespace(
         plane=Plane(),
         settings=SimpleNamespace(workers=2),
         state=SimpleNamespace(groups={"web": group}),
         reloads=4,
         refused_reloads=1,
+        bound={listener: Address(host="127.0.0.1", port=443)},
     )
     data, content_type = asyncio.run(exposition(balancer, accept))  # type: ignore[arg-type]
     assert content_type.startswith("text/plain")
@@ -85,6 +95,11 @@ def test_requests_add_up() -> None:
     assert get("limpet_target_health", target_group="web", target="A", state="healthy") == 1
     assert get("limpet_request_body_bytes_total", target_group="web") == 7
     assert get("limpet_connections_rejected_total") == 2
+    assert get("limpet_tls_handshakes_total", result="full") == 3
+    assert get("limpet_tls_handshakes_total", result="resumed") == 2
+    assert get("limpet_tls_handshake_failures_total", cause="timeout") == 1
+    expiry = "limpet_certificate_expiry_timestamp_seconds"
+    assert get(expiry, listener="127.0.0.1:443", name="shop.example") == 1e9
     assert get("limpet_reloads_total", result="refused") == 1
     assert get("limpet_worker_deaths_total") == 1
 

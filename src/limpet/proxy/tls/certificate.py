@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
 def certificate_fields(tls: ssl.SSLObject) -> bytes:
     """Return the field lines that tell a target of the client's certificate; b"" if it has none."""
     certificate = tls.getpeercert(binary_form=True)
-    if certificate is None:
-        return b""
+    return _fields_of(certificate) if certificate is not None else b""
+
+
+@functools.lru_cache(maxsize=256)  # a client has many connections, and each stream of HTTP/2 asks
+def _fields_of(certificate: bytes) -> bytes:
     subject = x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
     return b"X-Client-Cert-Subject: %b\r\nX-Client-Cert-Fingerprint: %b\r\n" % (
         _printable(subject),
