@@ -81,7 +81,7 @@ def samples(accept: str = "text/plain") -> dict[tuple[str, frozenset[tuple[str, 
 def test_requests_add_up() -> None:
     found = samples()
 
-    def get(name: str, **labels: str) -> float:
+    def get(name: str, /, **labels: str) -> float:
         return found[name, frozenset(labels.items())]
 
     assert get("limpet_requests_total", target_group="web", target="A", code="200") == 4
