@@ -1,7 +1,9 @@
 """Certificates are renewed while limpet runs: by reloads, by files that change, and as certbot does it."""
 
 import asyncio
+import json
 import os
+import socket
 import ssl
 from pathlib import Path
 
@@ -146,3 +148,37 @@ def test_the_end_of_a_certificate_is_told(play, authority, clients):
         assert (await clients.get(ground.port))[0] == 200
 
     play(story)
+
+
+def test_two_workers_take_a_renewed_certificate(limpet, authority, lineage, tmp_path):
+    (tmp_path / "limpet.toml").write_text(
+        f"""
+        workers = 2
+        [[listeners]]
+        address = "127.0.0.1:0"
+        [listeners.tls]
+        certificates = [{{ certificate = "{lineage.pair["certificate"]}", key = "{lineage.pair["key"]}" }}]
+        [target_groups.web]
+        targets = ["127.0.0.1:1"]
+        health_check.enabled = false
+        """
+    )
+    running = limpet("up", "limpet.toml", folder=tmp_path, listen=None)
+    host, port = running.url.removeprefix("https://").split(":")
+
+    def names():
+        context = authority.client()
+        with (
+            socket.create_connection((host, int(port))) as plain,
+            context.wrap_socket(plain, server_hostname="shop.example") as tls,
+        ):
+            return {name for _, name in tls.getpeercert()["subjectAltName"]}
+
+    assert all("first.example" in names() for _ in range(8))
+    lineage.renew("second.example")
+    running.line("limpet: reloaded")  # by itself
+    assert all("second.example" in names() for _ in range(8))
+    status = json.loads(running.command("status", "--json").stdout)
+    assert status["handshakes"]["done"] == 16
+    assert "certificate for shop.example, second.example: until " in running.command("status").stdout
+    assert running.end() == 0
