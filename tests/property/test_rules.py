@@ -83,3 +83,31 @@ def test_a_request_passes_only_if_every_reading_says_so(prefixes, parts):
 def test_patterns_match_as_wildcards_do(pattern, text):
     expected = re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), text) is not None
     assert (text in Patterns((pattern,))) is expected
+
+
+_MORE = st.fixed_dictionaries(
+    {},
+    optional={
+        "path": st.sampled_from(["/a", "/a*", "/b"]),
+        "header": st.just({"X-A": "1"}),
+        "source_ip": st.just("10.0.0.0/8"),
+        "query": st.just({"q": "1"}),
+    },
+)
+_ASKED = st.tuples(
+    st.sampled_from(["/a", "/a?q=1", "/b", "//b", "/c"]),
+    st.sampled_from([[], [("x-a", "1")]]),
+    st.sampled_from(["10.0.0.1", "192.0.2.1"]),
+    st.sampled_from(["GET", "POST"]),
+)
+
+
+@given(st.lists(_MORE, max_size=4), st.lists(_ASKED, max_size=8))
+def test_what_is_remembered_of_one_request_is_true_of_the_next(rules, asked):
+    forwards = [{**rule, "forward": ["web", "api"][n % 2]} for n, rule in enumerate(rules)]
+    made = table(forwards, target_group="blue") if forwards else None
+    for path, headers, client, method in asked if made else ():
+        head = request(path, headers=headers, client=client, method=method)
+        verdict = made.decide(head, None)
+        assert made.plain(head) == (verdict if verdict.is_plain else None)
+        assert made.plain(head) == made.plain(head)

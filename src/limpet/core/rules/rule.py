@@ -24,10 +24,13 @@ class Condition(Protocol):
 
     Attributes:
         kind: the name in the configuration and in `CONDITIONS`.
+        is_of_line: it reads nothing but the method, the host, the path and the query.
     """
 
     @property
     def kind(self) -> str: ...  # noqa: D102
+    @property
+    def is_of_line(self) -> bool: ...  # noqa: D102
 
     def holds(self, subject: Subject) -> bool:
         """Return whether a request has it.
@@ -82,11 +85,21 @@ class Rule:
 
     Attributes:
         name: in the log and in `limpet explain`.
+        other_conditions: those that read more than the request line and the host.
         settled: the verdict on every request that it matches; None if each needs one of its own.
         plain: the same if it says no more than a target group's name; else None.
     """
 
-    __slots__ = ("action", "conditions", "name", "plain", "request_edits", "response_edits", "settled")
+    __slots__ = (
+        "_line_conditions",
+        "action",
+        "name",
+        "other_conditions",
+        "plain",
+        "request_edits",
+        "response_edits",
+        "settled",
+    )
 
     def __init__(
         self,
@@ -97,7 +110,8 @@ class Rule:
         response_edits: FieldEdits | None = None,
     ) -> None:
         self.name = name
-        self.conditions = conditions
+        self._line_conditions = tuple([each for each in conditions if each.is_of_line])
+        self.other_conditions = tuple([each for each in conditions if not each.is_of_line])
         self.action = action
         self.request_edits = request_edits
         self.response_edits = response_edits
@@ -113,9 +127,22 @@ class Rule:
         )
         self.plain = self.settled if self.settled is not None and self.settled.is_plain else None
 
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """All conditions."""
+        return self._line_conditions + self.other_conditions
+
     def matches(self, subject: Subject) -> bool:
         """Return whether all conditions hold."""
-        for condition in self.conditions:  # noqa: SIM110  # all() costs twice as much
-            if not condition.holds(subject):
-                return False
-        return True
+        return self.may_match(subject) and _all_hold(self.other_conditions, subject)
+
+    def may_match(self, subject: Subject) -> bool:
+        """Return whether those conditions hold that read no more than the request line and the host."""
+        return _all_hold(self._line_conditions, subject)
+
+
+def _all_hold(conditions: tuple[Condition, ...], subject: Subject) -> bool:
+    for condition in conditions:  # noqa: SIM110  # all() costs twice as much
+        if not condition.holds(subject):
+            return False
+    return True

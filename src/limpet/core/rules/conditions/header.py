@@ -20,6 +20,7 @@ class Header:
     """
 
     kind = "header"
+    is_of_line = False
     __slots__ = ("by_name",)
 
     def __init__(self, by_name: Mapping[str, tuple[str, ...]]) -> None:

@@ -17,6 +17,7 @@ class Host:
     """
 
     kind = "host"
+    is_of_line = True
     __slots__ = ("patterns",)
 
     def __init__(self, patterns: tuple[str, ...]) -> None:

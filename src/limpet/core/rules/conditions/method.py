@@ -12,6 +12,7 @@ class Method:
     """Holds if the method is one of these. HEAD is not GET. Source: RFC 9110 section 9.1."""
 
     kind = "method"
+    is_of_line = True
     __slots__ = ("methods",)
 
     def __init__(self, methods: tuple[str, ...]) -> None:

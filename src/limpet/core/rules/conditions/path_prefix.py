@@ -16,6 +16,7 @@ class PathPrefix:
     """
 
     kind = "path_prefix"
+    is_of_line = True
     __slots__ = ("_below", "prefixes")
 
     def __init__(self, prefixes: tuple[str, ...]) -> None:

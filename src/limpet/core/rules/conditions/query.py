@@ -26,6 +26,7 @@ class Query:
     """
 
     kind = "query"
+    is_of_line = True
     __slots__ = ("by_name",)
 
     def __init__(self, by_name: Mapping[str, tuple[str, ...]]) -> None:

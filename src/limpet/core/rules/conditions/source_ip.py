@@ -17,6 +17,7 @@ class SourceIp:
     """
 
     kind = "source_ip"
+    is_of_line = False
     __slots__ = ("networks",)
 
     def __init__(self, networks: tuple[str, ...]) -> None:
