@@ -139,6 +139,15 @@ def test_a_logged_in_user_of_limpet_does_not_look_at_old_cookies(site: LimpetSit
     assert source.asked == 0
 
 
+def test_a_visitor_who_logged_in_under_the_same_old_id_is_adopted_anew(
+    site: LimpetSite, source: Fake
+) -> None:
+    source.sessions["abc"] = {"cart": 1}
+    assert Browser(site, {"old": "abc"}).get("/state").json() == {"user": None, "cart": 1}
+    source.sessions["abc"] = {"cart": 1, "user": "ann"}
+    assert Browser(site, {"old": "abc"}).get("/state").json() == {"user": "ann", "cart": 1}
+
+
 def test_an_empty_old_session_is_not_adopted(site: LimpetSite, source: Fake) -> None:
     source.sessions["empty"] = {}
     browser = Browser(site, {"old": "empty"})
