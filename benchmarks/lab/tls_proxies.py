@@ -1,4 +1,4 @@
-"""limpet and its peers with TLS: one ECDSA certificate (P-256), TLS 1.2 and 1.3, the same targets, one core."""
+"""limpet and its peers with TLS: one ECDSA certificate, TLS 1.2 and 1.3, the same targets, one core."""
 
 from __future__ import annotations
 
