@@ -3,6 +3,8 @@
 import json
 import os
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from authority import Authority
@@ -10,9 +12,35 @@ from authority import Authority
 SAFE = {"OK", "INFO"}
 
 
+class Echo(BaseHTTPRequestHandler):
+    """Answers with the request's header fields."""
+
+    def do_GET(self):
+        body = str(self.headers).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.fixture(scope="module")
-def site(tmp_path_factory, limpet):
-    """Serve an app of its own by https; returns the folder, and HOST:PORT."""
+def echo():
+    """Return the port of a server that tells what it was told."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, limpet, echo):
+    """Serve by https; returns the folder, and HOST:PORT."""
     folder = tmp_path_factory.mktemp("site")
     authority = Authority(folder)
     pair = authority.issue("localhost", "127.0.0.1", file="site")
@@ -25,13 +53,14 @@ def site(tmp_path_factory, limpet):
         certificates = [{{ certificate = "{pair["certificate"]}", key = "{pair["key"]}" }}]
         client_auth = "optional"
         client_ca = "{authority.path}"
+        hsts_s = 600
 
         [[listeners.rules]]
         path = "/who"
         fixed_response = {{ status = 200, body = "limpet" }}
 
         [target_groups.web]
-        targets = ["127.0.0.1:1"]
+        targets = ["127.0.0.1:{echo}"]
         health_check.enabled = false
         """
     )
@@ -87,6 +116,24 @@ def test_curl_is_served(site, option, version):
     assert done.stdout == f"limpet {version} 0", done.stderr
     done = curl(folder, option, "--tls-max", "1.1", f"https://{place}/who")
     assert done.returncode == 35  # no common version
+
+
+@pytest.mark.parametrize("option", ["--http2", "--http1.1"])
+def test_targets_are_told_of_the_client_in_every_version(site, option):
+    folder, place = site
+    claim = ["--header", "X-Client-Cert-Subject: CN=root", "--header", "X-Forwarded-Proto: http"]
+    shown = ["--cert", str(folder / "ann.pem"), "--key", str(folder / "ann.key")]
+    done = curl(folder, option, "--include", *claim, *shown, f"https://{place}/", f"https://{place}/")
+    assert done.stdout.lower().count("strict-transport-security: max-age=600") == 2, done.stdout
+    told = [
+        line for line in done.stdout.splitlines() if line.lower().startswith(("x-client", "x-forwarded-p"))
+    ]
+    assert told.count("X-Client-Cert-Subject: CN=ann") == 2
+    assert told.count("X-Forwarded-Proto: https") == 2
+    assert len([line for line in told if line.startswith("X-Client-Cert-Fingerprint: ")]) == 2
+    assert "CN=root" not in done.stdout
+    done = curl(folder, option, *claim, f"https://{place}/")
+    assert "X-Client-Cert" not in done.stdout
 
 
 def openssl(place, *arguments, sent=b""):
