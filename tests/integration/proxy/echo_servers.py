@@ -68,7 +68,7 @@ def echo_servers(folder: Path) -> Iterator[socket.socket]:
     processes = [subprocess.Popen(command, env=environ, cwd=HERE) for command in _commands(folder).values()]
     try:
         for name, process in zip(NAMES, processes, strict=True):
-            _await(folder / name, process)
+            await_socket(folder / name, process)
         yield log
     finally:
         for process in processes:
@@ -82,7 +82,8 @@ def echo_servers(folder: Path) -> Iterator[socket.socket]:
         log.close()
 
 
-def _await(path: Path, process: subprocess.Popen[bytes]) -> None:
+def await_socket(path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a server listens on its socket."""
     deadline_s = time.monotonic() + START_S
     while True:
         with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
