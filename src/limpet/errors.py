@@ -42,6 +42,7 @@ class ErrorKind(Enum):
     BODY_TOO_LARGE = _Kind("body_too_large", ErrorSource.CLIENT, 413, "Content Too Large")
     URI_TOO_LONG = _Kind("uri_too_long", ErrorSource.CLIENT, 414, "URI Too Long")
     EXPECTATION_FAILED = _Kind("expectation_failed", ErrorSource.CLIENT, 417, "Expectation Failed")
+    RATE_LIMITED = _Kind("rate_limited", ErrorSource.CLIENT, 429, "Too Many Requests")
     HEAD_TOO_LARGE = _Kind("head_too_large", ErrorSource.CLIENT, 431, "Request Header Fields Too Large")
     CLIENT_CLOSED = _Kind("client_closed", ErrorSource.CLIENT, 499, "Client Closed Request")
     NOT_IMPLEMENTED = _Kind("not_implemented", ErrorSource.CLIENT, 501, "Not Implemented")

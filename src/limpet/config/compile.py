@@ -200,7 +200,8 @@ def limits(settings: schema.LimitSettings) -> TargetLimits:
 
 def client_limits(settings: schema.ClientSettings) -> ClientLimits:
     """Return the limits towards clients."""
-    return ClientLimits(**settings.model_dump())
+    exempt = tuple(ip_network(network, strict=False) for network in settings.exempt_networks)
+    return ClientLimits(**settings.model_dump() | {"exempt_networks": exempt})
 
 
 def forwarding(settings: schema.Settings) -> Forwarding:

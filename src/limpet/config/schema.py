@@ -300,6 +300,24 @@ class ClientSettings(_Strict):
     max_connections: Whole = Field(
         0, ge=0, description="Open client connections; more are closed; 0 for no limit."
     )
+    max_connections_per_client: Whole = Field(
+        0,
+        ge=0,
+        description="The same for each client, which is an IPv4 address or an IPv6 /64; 0 for no limit.",
+    )
+    requests_per_s_per_client: Number = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Requests a client may send each second; more get 429; 0 for no limit.",
+    )
+    burst: Whole = Field(
+        100, ge=1, le=1_000_000, description="Requests a client may send at once before that counts."
+    )
+    exempt_networks: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        (),
+        description="Networks that the limits per client do not concern; nor do they `trusted_proxies`.",
+    )
     header_timeout_s: Seconds = Field(10, description="Seconds for a whole request head.")
     body_timeout_s: Seconds = Field(60, description="Seconds between two parts of a request body.")
     keep_alive_s: Seconds = Field(75, description="Seconds an idle client connection is kept.")

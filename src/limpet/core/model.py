@@ -95,6 +95,10 @@ class ClientLimits:
         max_headers: header lines of one request; more is a 431.
         max_body_bytes: of one request; more is a 413; 0 for no limit.
         max_connections: open client connections; above it new ones are closed at once; 0 for no limit.
+        max_connections_per_client: the same for each client; see `core.per_client.numbering`.
+        requests_per_s_per_client: that a client may ask for in the long run; more is a 429; 0 for no limit.
+        burst: requests that a client may ask for at once.
+        exempt_networks: whose clients the limits per client do not concern.
         header_timeout_s: from the first byte of a head to its last.
         body_timeout_s: between two reads of a request body.
         keep_alive_s: how long an idle client connection is kept.
@@ -105,6 +109,10 @@ class ClientLimits:
     max_headers: int = 100
     max_body_bytes: int = 0
     max_connections: int = 0
+    max_connections_per_client: int = 0
+    requests_per_s_per_client: float = 0.0
+    burst: int = 100
+    exempt_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     header_timeout_s: float = 10.0
     body_timeout_s: float = 60.0
     keep_alive_s: float = 75.0

@@ -6,8 +6,11 @@ lock is needed. What is decided with such sums may be off by what the other work
 same microseconds: a limit of 100 may let 101 through, never 200.
 
     for each worker: one number for each of `FIELDS`
+    two of which secret numbers are made
     for each slot (a target that the control process knows) and worker: requests in flight
     for each slot and worker: one number for each of `COUNTS`, brought up to date a few times a second
+    the buckets of `core.per_client.rate`, which all workers write
+    for each worker: the table of `core.per_client.connections`
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from __future__ import annotations
 import mmap
 import os
 from typing import TYPE_CHECKING
+
+from limpet.core.per_client import connections, rate
 
 if TYPE_CHECKING:
     from limpet.core.target import TargetState
@@ -27,8 +32,12 @@ COUNTS = ("requests", "errors", "queued")
 #: Targets that can be known at a time; one more shares nothing.
 SLOTS = 4096
 _NUMBER_BYTES = 8
+_SALT_NUMBERS = 2
 #: A worker that was not seen for so long counts as stuck.
 _ALIVE_S = 1.0
+
+
+_NO_CONNECTIONS = memoryview(bytes(_NUMBER_BYTES * connections.NUMBERS)).cast("q")
 
 
 class Board:
@@ -43,8 +52,11 @@ class Board:
         self.workers = workers
         memory = mmap.mmap(descriptor, _size_bytes(workers))
         self._numbers = memoryview(memory).cast("q")
-        self._rows_at = workers * len(FIELDS)
+        self._salt_at = workers * len(FIELDS)
+        self._rows_at = self._salt_at + _SALT_NUMBERS
         self._counts_at = self._rows_at + SLOTS * workers
+        self._rates_at = self._counts_at + SLOTS * workers * len(COUNTS)
+        self._connections_at = self._rates_at + rate.NUMBERS
 
     def get(self, worker: int, field: str) -> int:
         """Return a worker's number."""
@@ -74,6 +86,19 @@ class Board:
         at, step = self._at_counts(slot, 0), len(COUNTS)
         return [sum(self._numbers[at + n : at + step * self.workers : step]) for n in range(step)]
 
+    def salt(self) -> bytes:
+        """Return the secret that clients' numbers depend on; the same for all workers."""
+        return self._numbers[self._salt_at : self._rows_at].tobytes()
+
+    def rate_table(self) -> memoryview[int]:
+        """Return the table of the clients' buckets."""
+        return self._numbers[self._rates_at : self._connections_at]
+
+    def connection_tables(self) -> list[memoryview[int]]:
+        """Return each worker's table of the clients' connections."""
+        starts = [self._connections_at + worker * connections.NUMBERS for worker in range(self.workers)]
+        return [self._numbers[start : start + connections.NUMBERS] for start in starts]
+
     def clear_slot(self, slot: int) -> None:
         """Make a slot ready for another target."""
         for worker in range(self.workers):
@@ -97,6 +122,7 @@ class Board:
             self._clear_counts(slot, worker)
         for field in FIELDS:
             self.put(worker, field, 0)
+        self.connection_tables()[worker][:] = _NO_CONNECTIONS
         return left
 
     def _at_counts(self, slot: int, worker: int) -> int:
@@ -132,6 +158,18 @@ class Place:
     def write_connections(self, count: int) -> None:
         """Write how many client connections are open."""
         self._board.put(self._worker, "connections", count)
+
+    def salt(self) -> bytes:
+        """As `Board.salt`."""
+        return self._board.salt()
+
+    def rate_table(self) -> memoryview[int]:
+        """As `Board.rate_table`."""
+        return self._board.rate_table()
+
+    def connection_tables(self) -> tuple[list[memoryview[int]], int]:
+        """Return each worker's table of the clients' connections, and which is this worker's."""
+        return self._board.connection_tables(), self._worker
 
     def connections(self) -> int:
         """Return how many client connections are open on the machine."""
@@ -177,9 +215,12 @@ class Place:
 
 
 def make_file(workers: int, descriptor: int) -> None:
-    """Give a file the size that a board needs; new numbers are 0."""
+    """Give a file the size that a board needs; new numbers are 0, but for the salt."""
     os.ftruncate(descriptor, _size_bytes(workers))
+    salt = os.urandom(_NUMBER_BYTES * _SALT_NUMBERS)
+    os.pwrite(descriptor, salt, _NUMBER_BYTES * workers * len(FIELDS))
 
 
 def _size_bytes(workers: int) -> int:
-    return _NUMBER_BYTES * workers * (len(FIELDS) + SLOTS * (1 + len(COUNTS)))
+    for_each_worker = len(FIELDS) + SLOTS * (1 + len(COUNTS)) + connections.NUMBERS
+    return _NUMBER_BYTES * (workers * for_each_worker + _SALT_NUMBERS + rate.NUMBERS)

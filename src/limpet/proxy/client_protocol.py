@@ -108,7 +108,7 @@ class ClientConnection(asyncio.Protocol):
 
     def enter(self) -> bool:
         """Be counted; False if there are too many connections."""
-        return self.proxy.enter(self)
+        return self.proxy.enter(self, self.client_ip)
 
     def leave(self) -> None:
         """Be forgotten."""
@@ -330,6 +330,8 @@ class ClientConnection(asyncio.Protocol):
             verdict = rules.plain(request)
             if verdict is None or decision.group is not snapshot.groups.get(verdict.group):
                 return False
+        if proxy.per_client.is_rated and not proxy.per_client.may_ask(self.client_ip, time.monotonic()):
+            return False
         exchange = self.exchange = Exchange(self, request, proxy.next_request_id())
         exchange.verdict = verdict
         now_s = exchange.start_s
@@ -385,6 +387,9 @@ class ClientConnection(asyncio.Protocol):
         self.phase = HEAD
         if header.client_ip is not None and self.is_trusted:
             self._set_peer(header.client_ip, header.port)
+            if not self.proxy.is_welcome(self, header.client_ip):
+                self._close()
+                return
         if header.size < len(data):
             self._read_head(data[header.size :])
 
@@ -426,9 +431,17 @@ class ClientConnection(asyncio.Protocol):
             if request.size < len(data):
                 self._buffer = data[request.size :]
             exchange.is_request_complete = True
-            exchange.start()
-        else:
+            if self._may_ask(exchange):
+                exchange.start()
+        elif self._may_ask(exchange):
             self._begin_body(exchange, fields.body_length, data[request.size :])
+
+    def _may_ask(self, exchange: Exchange) -> bool:
+        per_client = self.proxy.per_client
+        if not per_client.is_rated or per_client.may_ask(exchange.request.client_ip, exchange.start_s):
+            return True
+        exchange.refuse(ErrorKind.RATE_LIMITED, "too many requests from this address")
+        return False
 
     def _read_forwarded(self, request: Request) -> None:
         fields = request.fields

@@ -38,6 +38,7 @@ _HINTS = {
     400: "The request could not be understood.",
     408: "The request did not arrive in time.",
     413: "The request is too large.",
+    429: "There were too many requests from your address. Please try again in a few seconds.",
     502: "The server behind this address gave no valid answer. Please try again.",
     503: "No server can take the request at the moment. Please try again in a few seconds.",
     504: "The server behind this address did not answer in time. Please try again.",
@@ -63,8 +64,10 @@ def error_response(
         b"Cache-Control: no-store",
         b"X-Request-Id: " + request_id,
     ]
-    if kind in _RETRY_AFTER_S:
-        head.append(b"Retry-After: %d" % _RETRY_AFTER_S[kind])
+    is_too_fast = kind is ErrorKind.RATE_LIMITED
+    retry_after_s = proxy.per_client.retry_after_s if is_too_fast else _RETRY_AFTER_S.get(kind)
+    if retry_after_s:
+        head.append(b"Retry-After: %d" % retry_after_s)
     if is_closing:
         head.append(b"Connection: close")
     elif request.fields.minor_version == 0:

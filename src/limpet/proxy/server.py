@@ -22,6 +22,7 @@ from limpet.proxy.client_protocol import ClientConnection
 from limpet.proxy.counters import Counters
 from limpet.proxy.http1.request import RequestReader
 from limpet.proxy.http2.prior_knowledge import FirstBytes
+from limpet.proxy.per_client import PerClient
 from limpet.proxy.pool import TargetPool
 from limpet.proxy.recent import RecentExchanges
 from limpet.proxy.tls.accepted import PROTOCOLS, AcceptedTls, Handshakes
@@ -106,6 +107,7 @@ class Proxy:
         is_draining: no new connection is wanted; answers close theirs.
         requests: finished requests.
         rejected_connections: closed because there were too many.
+        per_client: what single clients use.
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class Proxy:
         self.rejected_connections = 0
         self.pools: dict[TargetState, TargetPool] = {}
         self.reader = RequestReader(snapshot.client_limits)
+        self.per_client = PerClient(snapshot, place)
         self._listeners: dict[Address, _Serving] = {}
         self._id_prefix = secrets.token_hex(6).encode()
         self._id_count = 0
@@ -144,6 +147,7 @@ class Proxy:
         """Make a snapshot the current one; the next request is the first that sees it."""
         if snapshot.client_limits != self.snapshot.client_limits:
             self.reader = RequestReader(snapshot.client_limits)
+        self.per_client.use(snapshot)
         for name, group in self.snapshot.groups.items():
             kept = snapshot.groups.get(name)
             if kept is not None and kept.tls != group.tls:
@@ -249,31 +253,45 @@ class Proxy:
 
     # called by connections and exchanges
 
-    def enter(self, client: Client) -> bool:
-        """Note a client's connection; False if there are too many, here and in other workers."""
+    def enter(self, client: Client, client_ip: str) -> bool:
+        """Note a client's connection; False if there are too many, here and in other workers.
+
+        Args:
+            client_ip: "" if it is not known, or not known yet.
+        """
         self.clients.add(client)
-        return self._has_room(client.limits)
+        return self._has_room(client, client.limits, client_ip)
+
+    def is_welcome(self, client: object, client_ip: str) -> bool:
+        """Return whether a client whose address became known now may have another connection."""
+        self.per_client.leave(client)
+        if self.per_client.enter(client, client_ip):
+            return True
+        self.rejected_connections += 1
+        return False
 
     def leave(self, client: Client) -> None:
         """Note that a client's connection has ended."""
         self.clients.discard(client)
+        self.per_client.leave(client)
         self._count_connections()
 
-    def enter_shaking(self, client: AcceptedTls) -> bool:
+    def enter_shaking(self, client: AcceptedTls, client_ip: str) -> bool:
         """Note a connection that begins with a handshake; False if there are too many."""
         self.shaking.add(client)
-        return self._has_room(self.snapshot.client_limits)
+        return self._has_room(client, self.snapshot.client_limits, client_ip)
 
     def leave_shaking(self, client: AcceptedTls) -> None:
         """Note that such a connection has ended, or goes on as a client's."""
         self.shaking.discard(client)
+        self.per_client.leave(client)
         self._count_connections()
 
-    def _has_room(self, limits: ClientLimits) -> bool:
+    def _has_room(self, client: object, limits: ClientLimits, client_ip: str) -> bool:
         count = self._count_connections()
         if self.place is not None:
             count = self.place.connections()
-        if 0 < limits.max_connections < count:
+        if 0 < limits.max_connections < count or not self.per_client.enter(client, client_ip):
             self.rejected_connections += 1
             return False
         return True

@@ -223,6 +223,27 @@ def test_too_many_connections_are_counted_over_all_workers(play):
     play(story)
 
 
+def test_a_client_has_one_limit_over_all_workers(play):
+    async def story(ground):
+        limits = {"max_connections_per_client": 6, "requests_per_s_per_client": 0.01, "burst": 12}
+        await start(ground, "A", clients=limits)
+        kept = [await connect(ground) for _ in range(6)]
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await connect(ground)
+        statuses = []
+        for reader, writer in kept * 2:
+            writer.write(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            await reader.readexactly(length)
+            statuses.append(int(head.split(b" ")[1]))
+        assert statuses == [200] * 6 + [429] * 6  # each had asked once before
+        for _, writer in kept:
+            writer.close()
+
+    play(story)
+
+
 def test_targets_are_checked_once_not_by_every_worker(play):
     async def story(ground):
         await start(ground, "A", health_check={"interval_s": 60})

@@ -30,6 +30,7 @@ from limpet.proxy.http2.frame_size import FrameSizes
 from limpet.proxy.http2.nuisance import Nuisance
 from limpet.proxy.http2.request import http1_head
 from limpet.proxy.http2.stream import StreamTransport
+from limpet.proxy.per_client import peer_ip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,7 @@ class Http2Connection(asyncio.Protocol):
         """Say what a client may do; close at once if there are too many clients."""
         self.transport = cast("asyncio.Transport", transport)
         self.deadline_s = time.monotonic() + self.limits.header_timeout_s
-        if not self.proxy.enter(self):
+        if not self.proxy.enter(self, peer_ip(transport)):
             self._close()
             return
         codes = h2.settings.SettingCodes

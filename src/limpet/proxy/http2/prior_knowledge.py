@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from limpet.proxy.client_protocol import ClientConnection
 from limpet.proxy.http2.connection import PREFACE, Http2Connection
+from limpet.proxy.per_client import peer_ip
 
 if TYPE_CHECKING:
     from limpet.core.model import Listener
@@ -38,7 +39,7 @@ class FirstBytes(asyncio.Protocol):
         """Wait for the first bytes; close at once if there are too many clients."""
         self.transport = cast("asyncio.Transport", transport)
         self.deadline_s = time.monotonic() + self.limits.header_timeout_s
-        if not self.proxy.enter(self):
+        if not self.proxy.enter(self, peer_ip(transport)):
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:

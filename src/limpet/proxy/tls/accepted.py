@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from limpet.errors import ProtocolError
 from limpet.proxy.client_protocol import ClientConnection
 from limpet.proxy.http2.connection import Http2Connection
+from limpet.proxy.per_client import peer_ip
 from limpet.proxy.proxy_protocol import parse_proxy_header
 from limpet.proxy.tls.stream import TlsStream
 
@@ -94,7 +95,7 @@ class AcceptedTls(TlsStream):
         super().connection_made(transport)
         proxy = self._proxy
         limits = proxy.snapshot.client_limits
-        if not proxy.enter_shaking(self):
+        if not proxy.enter_shaking(self, peer_ip(transport)):
             proxy.leave_shaking(self)
             self._refuse("too_many")
         self.deadline_s = time.monotonic() + limits.header_timeout_s
@@ -174,6 +175,9 @@ class AcceptedTls(TlsStream):
         is_trusted = not isinstance(peer, tuple) or self._proxy.is_trusted(peer[0])
         if header.client_ip is not None and is_trusted:
             self._client_ip, self._port = header.client_ip, header.port
+            if not self._proxy.is_welcome(self, header.client_ip):
+                self._refuse("too_many")
+                return b""
         return data[header.size :]
 
 
