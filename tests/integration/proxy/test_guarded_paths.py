@@ -126,7 +126,7 @@ def test_no_spelling_gets_past_the_guard(name: str, run: Callable[..., dict[str,
         unguarded = run(_answers(place))
         guarded = run(_answers(place, GUARD))
     reached = {path for path, (_, body) in unguarded.items() if body == b"SECRET"}
-    assert len(reached) > 10, "the spellings are worth nothing"
+    assert len(reached) > 5, "the spellings are worth nothing"
     assert not [path for path, (_, body) in guarded.items() if body == b"SECRET"]
     assert {status for status, _ in guarded.values()} >= {400, 403}
     open_to_all = {path for path, (status, _) in guarded.items() if status == 200}
