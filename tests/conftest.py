@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -78,6 +79,14 @@ class Running:
         self.process.send_signal(number)
         return self.wait()
 
+    def end_successors(self) -> None:
+        """End the processes that have taken over, if any still run: they hold the output open."""
+        for line in list(self.lines):
+            found = re.search(r"process (\d+) serves from now on", line)
+            if found is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(found[1]), signal.SIGTERM)
+
     def wait(self) -> int:
         """Return the exit code once all output is read."""
         code = self.process.wait(TIMEOUT_S)
@@ -120,6 +129,7 @@ def limpet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., R
     for running in started:
         if running.process.poll() is None:
             running.process.terminate()
+        running.end_successors()
     for running in started:
         try:
             running.wait()

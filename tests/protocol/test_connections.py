@@ -283,3 +283,18 @@ async def test_draining_cuts_what_takes_too_long(scene: Scene) -> None:
     await until(lambda: bool(target.requests))
     assert await scene.proxy.drain(0.05) == 1
     assert await client.is_cut()
+
+
+@in_scene
+async def test_draining_lets_a_connection_that_was_just_accepted_ask(scene: Scene) -> None:
+    target = await scene.target()
+    await scene.start(target.address)
+    fresh, used = await scene.client(), await scene.client()
+    await used.ask(get())
+    await until(lambda: len(scene.proxy.clients) == 2)
+    sockets.close(scene.listening)
+    draining = asyncio.ensure_future(scene.proxy.drain(5.0))
+    assert await used.rest() == b""
+    response = await fresh.ask(get())
+    assert (response.status, response.one(b"connection")) == (200, b"close")
+    assert await draining == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from urllib.parse import quote
@@ -127,6 +128,9 @@ class AdminClient:
         address = self._address
         connection = http.client.HTTPConnection(address.host or "localhost", address.port or 80)
         headers = {"Host": address.host_header, "Accept": "application/json", "Connection": "close"}
+        token = os.environ.get("LIMPET_ADMIN_TOKEN")
+        if token:
+            headers["Authorization"] = f"Bearer {token.strip()}"
         content = None
         if body is not None:
             headers["Content-Type"] = "application/json"

@@ -335,7 +335,14 @@ class AdminSettings(_Strict):
     """The listener for `limpet status` and its like."""
 
     address: Annotated[str, AfterValidator(_listener_address)] = Field(
-        "127.0.0.1:8081", description="Where it listens; a loopback address."
+        "127.0.0.1:8081", description="Where it listens; beyond loopback only with a token."
+    )
+    token_file: Path | None = Field(
+        None,
+        description=(
+            "File with the token that every call must bring; the variable `LIMPET_ADMIN_TOKEN` comes "
+            "before it. Without either there is no token."
+        ),
     )
     enabled: Flag = Field(True, description="Whether there is one.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -149,9 +150,14 @@ def _is_https(target: TargetSettings) -> bool:
 def admin_problems(admin: AdminSettings) -> Iterator[str]:
     """Return every mistake in the admin listener's settings."""
     address = parse_address(admin.address)
-    if address.host is not None and (address.is_name or not ipaddress.ip_address(address.host).is_loopback):
+    if address.is_name:
+        yield f"admin.address: {admin.address!r} is a name; write an IP address or unix:/path"
+        return
+    has_token = admin.token_file is not None or os.environ.get("LIMPET_ADMIN_TOKEN")
+    if address.host is not None and not ipaddress.ip_address(address.host).is_loopback and not has_token:
         yield (
-            f"admin.address: {admin.address!r} is not a loopback address; write 127.0.0.1:PORT or unix:/path"
+            f"admin.address: {admin.address!r} is not a loopback address; write 127.0.0.1:PORT or "
+            "unix:/path, or add a token_file"
         )
 
 

@@ -54,6 +54,54 @@ def load_keys(settings: KeySettings, current: LoadedKeys | None = None) -> Loade
         return LoadedKeys(ring, "memory", False)
 
 
+def rotate(keys: LoadedKeys, step: str) -> list[str]:
+    """Take one step of a change of keys, in the file that they came from.
+
+    Args:
+        keys: the keys in use.
+        step: `add` a new key last, `promote` the last to the front, or `retire` the last.
+
+    Returns:
+        The ids of the keys in the file now, newest first.
+
+    Raises:
+        ConfigError: they came from no file, it cannot be written, or there are too few keys.
+    """
+    path = Path(keys.origin)
+    if not path.is_absolute() and not path.is_file():
+        raise ConfigError([f"keys: they come from {keys.origin}, not from a file; change them there"])
+    words = [line.partition("#")[0].strip() for line in _read(path).splitlines()]
+    lines = [word for word in words if word]
+    if step == "add":
+        lines.append(generate_key(os.urandom))
+    elif len(lines) < 2:
+        raise ConfigError([f"keys: {path} holds one key only; add another one first"])
+    else:
+        last = lines.pop()
+        lines = [last, *lines] if step == "promote" else lines
+    text = "# Keys of limpet's tickets, newest first.\n" + "".join(f"{line}\n" for line in lines)
+    ring = _parse(text, str(path))
+    _replace(path, text)
+    return [id_.hex() for id_ in ring.ordered_ids]
+
+
+def _replace(path: Path, text: str) -> None:
+    # Readers see the old file or the new one; and the new one is not for everybody, either.
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, path.stat().st_mode & 0o777)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise ConfigError(
+            [f"keys: {path} cannot be written ({error.strerror}); correct its rights"]
+        ) from None
+
+
 def default_path() -> Path:
     """Return where keys are kept if none are configured."""
     return state_folder() / "ticket-keys"

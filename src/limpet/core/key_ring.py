@@ -47,6 +47,11 @@ class KeyRing:
         return self._ciphers.get(id_)
 
     @property
+    def ordered_ids(self) -> list[bytes]:
+        """The ids of all keys, newest first."""
+        return [key_id(key) for key in self._keys]
+
+    @property
     def ids(self) -> frozenset[bytes]:
         """The ids of all keys; they say nothing about the keys."""
         return frozenset(self._ciphers)

@@ -267,9 +267,14 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._close()
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no request has come yet; the first one may be on its way."""
+        return self.phase == HEAD and not self._forwarded
+
     def close_idle(self) -> None:
-        """Close the connection unless a request goes on; for draining."""
-        if self.exchange is None and self.phase == HEAD and not self._buffer:
+        """Close the connection unless a request goes on, or the first is on its way; for draining."""
+        if self.exchange is None and self.phase == HEAD and not self._buffer and not self.is_fresh:
             self._close()
 
     def reset(self) -> None:

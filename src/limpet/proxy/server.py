@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from limpet.proxy.exchange import Exchange
 
 _SWEEP_S = 0.25
+#: How long draining waits for the first request of a connection that was accepted just before.
+_FRESH_S = 1.0
 _BACKLOG = 4096
 #: Exchanges that are logged and remembered at the latest when they are so many: few enough that
 #: nobody waits long for it, and enough to make it cheap.
@@ -57,6 +59,11 @@ class Client(Protocol):
     limits: ClientLimits
     deadline_s: float
     transport: asyncio.Transport
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no request has come yet; the first one may be on its way."""
+        ...
 
     @property
     def exchange(self) -> Exchange | None:
@@ -200,8 +207,15 @@ class Proxy:
         for client in list(self.clients):
             client.close_idle()
         deadline_s = time.monotonic() + timeout_s
+        fresh_until_s = min(time.monotonic() + _FRESH_S, deadline_s)
         while self.clients and time.monotonic() < deadline_s and not (cutting and cutting.is_set()):
             await asyncio.sleep(0.02)
+            fresh = [client for client in self.clients if client.is_fresh]
+            if time.monotonic() >= fresh_until_s:
+                for client in fresh:
+                    client.transport.close()
+            elif fresh:
+                continue
             if not self._going_on():
                 break
         cut = self._going_on()

@@ -140,7 +140,10 @@ WEB = "target_groups.web"
         (
             "admin.address",
             "0.0.0.0:8081",
-            "admin.address: '0.0.0.0:8081' is not a loopback address; write 127.0.0.1:PORT or unix:/path",
+            (
+                "admin.address: '0.0.0.0:8081' is not a loopback address; write 127.0.0.1:PORT or "
+                "unix:/path, or add a token_file"
+            ),
         ),
         (
             "error_pages.503",

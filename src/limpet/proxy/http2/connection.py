@@ -63,6 +63,7 @@ class Http2Connection(asyncio.Protocol):
     """
 
     exchange = None
+    is_fresh = False  # a client that is told to go away asks again elsewhere
 
     def __init__(self, proxy: Proxy, listener: Listener) -> None:
         self.proxy = proxy

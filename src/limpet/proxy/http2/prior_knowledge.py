@@ -26,6 +26,7 @@ class FirstBytes(asyncio.Protocol):
     """
 
     exchange = None
+    is_fresh = True
 
     def __init__(self, proxy: Proxy, listener: Listener) -> None:
         self.proxy = proxy
@@ -66,8 +67,7 @@ class FirstBytes(asyncio.Protocol):
         self.transport.abort()
 
     def close_idle(self) -> None:
-        """Close; for draining."""
-        self.transport.close()
+        """Wait: the first request may be on its way."""
 
     def reset(self) -> None:
         """Close at once."""

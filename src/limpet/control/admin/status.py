@@ -1,0 +1,78 @@
+"""What `limpet status` shows."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from limpet import __version__
+from limpet.control import certificates
+from limpet.core.target import Health
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from limpet.control.balancer import Balancer
+    from limpet.core.target import TargetState
+
+
+async def status(balancer: Balancer) -> dict[str, Any]:
+    """Return what `limpet status` shows, as JSON-able values."""
+    active = await balancer.plane.active_sessions()
+    totals = balancer.plane.refresh()
+    groups = []
+    for group in balancer.state.groups.values():
+        frozen = balancer.snapshot.groups[group.name]
+        groups.append(
+            {
+                "name": group.name,
+                "algorithm": group.policy.name,
+                "stickiness": group.stickiness.kind,
+                "is_failing_open": frozen.is_failing_open,
+                "sessions_are_truncated": active[group.name].is_truncated,
+                "targets": [describe(state, active[group.name].counts) for state in group.targets.values()],
+            }
+        )
+    return {
+        "limpet": __version__,
+        "workers": balancer.settings.workers,
+        "uptime_s": round(time.monotonic() - balancer.started_s, 1),
+        "version": balancer.snapshot.version,
+        "reloads": balancer.reloads,
+        **totals._asdict(),
+        "keys": balancer.keys.origin,
+        "handshakes": (await balancer.plane.handshakes())._asdict(),
+        "listeners": [
+            {
+                "address": str(bound),
+                "target_group": listener.group or None,
+                "certificates": certificates.describe(listener, time.time()),
+            }
+            for listener, bound in balancer.bound.items()
+        ],
+        "target_groups": groups,
+        "leaving": [describe(state, {}) for state in balancer.state.leaving],
+    }
+
+
+def describe(state: TargetState, sessions: Mapping[str, int]) -> dict[str, Any]:
+    """Return a target as JSON-able values.
+
+    Args:
+        sessions: active ones by target id.
+    """
+    return {
+        "name": state.id,
+        "address": str(state.target.address),
+        "health": state.health.value,
+        "detail": state.health_detail,
+        "weight": state.target.weight,
+        "effective_weight": round(state.weight, 3),
+        "is_backup": state.target.is_backup,
+        "is_serving": state.takes_sticky and state.health is not Health.DRAINING,
+        "in_flight": state.in_flight,
+        "queued": state.queued,
+        "requests": state.requests,
+        "errors": state.errors,
+        "sessions": sessions.get(state.id, 0),
+    }
