@@ -206,6 +206,20 @@ class Proxy:
             self.close(bound)
         for client in list(self.clients):
             client.close_idle()
+        await self._let_finish(timeout_s, cutting)
+        cut = self._going_on()
+        for client in [*self.streams, *self.clients]:
+            client.transport.close() if client.exchange is None else client.reset()
+        for each in list(self.shaking):
+            each.abort()
+        self._sweeper.cancel()
+        for pool in self.pools.values():
+            pool.close_idle()
+        await asyncio.sleep(0)  # lets the loop close what was aborted
+        self.settle()
+        return len(cut)
+
+    async def _let_finish(self, timeout_s: float, cutting: asyncio.Event | None) -> None:
         deadline_s = time.monotonic() + timeout_s
         fresh_until_s = min(time.monotonic() + _FRESH_S, deadline_s)
         while self.clients and time.monotonic() < deadline_s and not (cutting and cutting.is_set()):
@@ -218,17 +232,6 @@ class Proxy:
                 continue
             if not self._going_on():
                 break
-        cut = self._going_on()
-        for client in [*self.streams, *self.clients]:
-            client.transport.close() if client.exchange is None else client.reset()
-        for each in list(self.shaking):
-            each.abort()
-        self._sweeper.cancel()
-        for pool in self.pools.values():
-            pool.close_idle()
-        await asyncio.sleep(0)  # lets the loop close what was aborted
-        self.settle()
-        return len(cut)
 
     # targets
 
