@@ -47,7 +47,7 @@ def settings_from_flags(flags: Flags, data: Mapping[str, Any] | None = None) -> 
     """
     merged: dict[str, Any] = dict(data or {})
     if flags.listen is not None:
-        merged["listeners"] = [{"address": flags.listen}]
+        merged["listeners"] = [_first_listener(merged.get("listeners")) | {"address": flags.listen}]
     if flags.workers is not None:
         merged["workers"] = flags.workers
     if flags.admin is not None:
@@ -61,6 +61,12 @@ def settings_from_flags(flags: Flags, data: Mapping[str, Any] | None = None) -> 
             groups = {**groups, name: _over(groups.get(name, {}), {"targets": list(flags.targets)})}
         merged["target_groups"] = {name: _group(group, flags) for name, group in groups.items()}
     return load_data(merged)
+
+
+def _first_listener(listeners: Any) -> dict[str, Any]:
+    # Its rules and certificates hold at the new address too: who moves a site must not open it.
+    first = listeners[0] if isinstance(listeners, list) and listeners else {}
+    return first if isinstance(first, dict) else {}
 
 
 def _group(group: Any, flags: Flags) -> Any:

@@ -49,6 +49,16 @@ def test_flags_replace_what_the_file_says():
     assert (web.algorithm, web.stickiness.type, web.stickiness.cookie_name) == ("power_of_two", "off", "kept")
 
 
+def test_another_address_keeps_the_rules():
+    rule = {"path_prefix": "/admin", "fixed_response": {"status": 403}}
+    data = {
+        "listeners": [{"address": "127.0.0.1:1", "rules": [rule]}, {"address": "127.0.0.1:2"}],
+        "target_groups": {"web": {"targets": ["127.0.0.1:2"]}},
+    }
+    (listener,) = settings_from_flags(Flags(listen="127.0.0.1:3"), data).listeners
+    assert (listener.address, len(listener.rules)) == ("127.0.0.1:3", 1)
+
+
 def test_an_app_cookie_alone_means_app_cookie_stickiness():
     settings = settings_from_flags(Flags(targets=["127.0.0.1:1"], app_cookie="sid"))
     assert settings.target_groups["default"].stickiness.type == "app_cookie"
