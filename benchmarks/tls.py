@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import ssl
 import statistics
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,6 +105,15 @@ def _connections(lab: Lab, proxy: Proxy, arguments: list[str]) -> Row:
     }
 
 
+def _cookie(proxy: Proxy) -> str | None:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with urllib.request.urlopen(f"https://localhost:{proxy.port}/", context=context) as answer:
+        found = answer.headers.get("Set-Cookie")
+    return found.partition(";")[0] if found else None
+
+
 def _requests(lab: Lab, proxy: Proxy, seconds: int) -> Row:
     argv = [
         machine.tool("taskset"),
@@ -113,6 +124,8 @@ def _requests(lab: Lab, proxy: Proxy, seconds: int) -> Row:
         "-c32",
         f"-d{seconds}s",
     ]
+    if cookie := _cookie(proxy):
+        argv += ["-H", f"Cookie: {cookie}"]
     before = sum(proxy.process.cpu_s())
     out = subprocess.run(
         [*argv, f"https://localhost:{proxy.port}/"],

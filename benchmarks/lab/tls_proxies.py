@@ -1,4 +1,7 @@
-"""limpet and its peers with TLS: one ECDSA certificate, TLS 1.2 and 1.3, the same targets, one core."""
+"""limpet and its peers with TLS: one ECDSA certificate, TLS 1.2 and 1.3, the same targets, one core.
+
+limpet and HAProxy keep clients by a cookie of theirs; nginx of Debian does not.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,6 @@ http2 = false
 certificates = [{{ certificate = "{chain}", key = "{key}" }}]
 [target_groups.web]
 targets = [{targets}]
-stickiness.type = "off"
 health_check.enabled = false
 """
 
@@ -53,6 +55,7 @@ frontend clients
   default_backend targets
 backend targets
   balance roundrobin
+  cookie STICKY insert indirect nocache httponly
   {targets}
 """
 
@@ -114,7 +117,7 @@ def start_tls_proxy(
         path = lab.write("tls.toml", _LIMPET_TOML.format(port=port, chain=chain, key=key, targets=listed))
         argv = [machine.limpet_command(), "up", str(path), "--access-log", "off", "--admin", "127.0.0.1:0"]
     elif name == "haproxy":
-        listed = "\n  ".join(f"server t{i} {place}" for i, place in enumerate(places))
+        listed = "\n  ".join(f"server t{i} {place} cookie t{i}" for i, place in enumerate(places))
         text = _HAPROXY_CFG.format(port=port, ciphers=_CIPHERS, both=both, targets=listed)
         argv = [machine.tool("haproxy"), "-db", "-f", str(lab.write("tls.cfg", text))]
     else:
