@@ -3,16 +3,30 @@
 import re
 import sys
 from pathlib import Path
+from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from limpet.config import compile_rules
+from limpet.config.rule_schema import (
+    FieldEditSettings,
+    FixedResponseSettings,
+    RedirectSettings,
+    RuleSettings,
+    WeightedGroupSettings,
+)
+from limpet.config.warnings import warnings
+from limpet.core.clock import Now
 from limpet.core.rules.patterns import Patterns
 from limpet.core.rules.reading import read_path
+from limpet.core.rules.rule import Surroundings
 from limpet.core.rules.subject import Subject, read_host
+from limpet.errors import ConfigError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "rules"))
 
+import kit
 from kit import request, table
 
 _HOSTS = ["a.example", "b.example", "*.example", "b.*"]
@@ -111,3 +125,31 @@ def test_what_is_remembered_of_one_request_is_true_of_the_next(rules, asked):
         verdict = made.decide(head, None)
         assert made.plain(head) == (verdict if verdict.is_plain else None)
         assert made.plain(head) == made.plain(head)
+
+
+_TEXTS = st.text(max_size=5) | st.sampled_from(
+    ["", "/", "/a*", "*", "a.example", "10.0.0.0/8", "GET", "web", "#{path}", "#{x}", "X-A", "Host", "\r\n"]
+)
+_MODELS = (WeightedGroupSettings, RedirectSettings, FixedResponseSettings, FieldEditSettings)
+_KEYS = ["X-A", "Host", *[name for model in _MODELS for name in model.model_fields]]
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 700) | st.floats(allow_nan=False) | _TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=3),
+    max_leaves=6,
+)
+_RULE = st.dictionaries(st.sampled_from([*RuleSettings.model_fields]), _VALUES, max_size=5)
+
+
+@settings(max_examples=50)
+@given(st.lists(_RULE, max_size=3))
+def test_any_rules_are_right_or_a_list_of_mistakes(rules):
+    problems = []
+    try:
+        loaded = kit.settings(rules, target_group="web")
+    except ConfigError as error:
+        problems = error.problems
+    else:
+        warnings(loaded)
+        for made in compile_rules.rules(loaded).values():
+            made.decide(request("/a?b=c"), Surroundings({}, {}, Now(0, 0), Random(1)))
+    assert all(": " in line and "; " in line and "\n" not in line for line in problems), problems

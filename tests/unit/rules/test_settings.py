@@ -1,6 +1,7 @@
 """Mistakes and warnings about rules, all at once; and what settings mean for the core."""
 
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -234,3 +235,14 @@ def test_a_listener_keeps_its_name_when_its_rules_change():
     assert first.name == second.name
     assert (first.has_rules, second.has_rules) == (True, False)
     assert list(compile_rules.rules(with_rules)) == [first.name]
+
+
+def test_the_examples_of_the_page_are_right():
+    page = (Path(__file__).parents[3] / "docs" / "rules.md").read_text()
+    whole, part = [block.partition("```")[0] for block in page.split("```toml\n")[1:]]
+    listener, group = (
+        '[[listeners]]\naddress = "127.0.0.1:1"\n',
+        '[target_groups.shop]\ntargets = ["127.0.0.1:2"]\n',
+    )
+    for text in (whole, listener + part + group):
+        assert warnings(load_data(tomllib.loads(text))) == []
