@@ -331,6 +331,15 @@ class AccessLogSettings(_Strict):
     format: Literal["text", "json"] = Field("text", description="Form of a line.")
 
 
+class TracingSettings(_Strict):
+    """Spans for OpenTelemetry; where they go is up to its own `OTEL_*` variables."""
+
+    enabled: Flag = Field(False, description="Make a span of each request; needs `limpet[otel]`.")
+    sample: Number = Field(
+        1.0, ge=0, le=1, description="Share of the traces that begin here; others bring their own decision."
+    )
+
+
 class AdminSettings(_Strict):
     """The listener for `limpet status` and its like."""
 
@@ -377,6 +386,7 @@ class Settings(_Strict):
         {}, description="HTML files by status, sent instead of limpet's own pages."
     )
     access_log: AccessLogSettings = Field(AccessLogSettings(), description="The access log.")
+    tracing: TracingSettings = Field(TracingSettings(), description="Spans for OpenTelemetry.")
     admin: AdminSettings = Field(AdminSettings(), description="The admin listener.")
     keys: KeySettings = Field(KeySettings(), description="The keys of tickets.")
     workers: Whole = Field(

@@ -25,6 +25,7 @@ from limpet.control.plane.local import NOTHING, LocalPlane
 from limpet.control.plane.workers import Workers
 from limpet.control.state import State
 from limpet.control.supervise import supervise
+from limpet.control.tracing import check_tracing
 from limpet.core.stickiness.settings import Sealing
 from limpet.errors import ConfigError
 from limpet.proxy.access_log import AccessLog
@@ -100,6 +101,7 @@ class Balancer:
         self.state = State(self._publish, self._forget)
         self.checker = HealthChecker(Random(secrets.randbits(64)), self._health_changed)  # noqa: S311  # jitter
         _check_log(self.settings.access_log)
+        check_tracing(self.settings.tracing)
         workers = self.settings.workers
         self.plane: DataPlane = (
             LocalPlane(self._target_error)
@@ -118,6 +120,7 @@ class Balancer:
             targets = await self._targets(self.settings)
             await self.plane.start()
             self._use_log(self.settings.access_log)
+            self.plane.use_tracing(self.settings.tracing)
             forwarding, tls = _forwarding(self.settings), _target_tls(self.settings)
             self.state.apply(self.settings, self._sealing(self.keys), targets, listeners, forwarding, tls)
             self._resolved = targets
@@ -151,6 +154,7 @@ class Balancer:
         listeners = _listeners(settings)
         tls = _target_tls(settings)
         targets = await self._targets(settings)
+        check_tracing(settings.tracing)
         is_same_log = settings.access_log == self.settings.access_log
         if not is_same_log:
             _check_log(settings.access_log)
@@ -162,6 +166,8 @@ class Balancer:
         self._resolved = targets
         if not is_same_log:
             self._use_log(settings.access_log)
+        if settings.tracing != self.settings.tracing:
+            self.plane.use_tracing(settings.tracing)
         if settings.workers != self.settings.workers:
             self._on_message("workers: another number of them needs a restart")
         self.settings, self.keys = settings, keys

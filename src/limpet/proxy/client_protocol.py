@@ -300,7 +300,12 @@ class ClientConnection(asyncio.Protocol):
         proxy = self.proxy
         start = data.find(b" HTTP/1.")
         fields = proxy.reader.known.get(data[start:])
-        if fields is None or fields.decision is None or fields.host is not self.forwarded_host:
+        if (
+            fields is None
+            or fields.decision is None
+            or fields.host is not self.forwarded_host
+            or proxy.tracer is not None  # each request has a name of its own
+        ):
             return False
         if not fields.host:  # the target gets one of its own
             return False
@@ -430,7 +435,7 @@ class ClientConnection(asyncio.Protocol):
         if fields.forwarded:
             self._read_forwarded(request)
         request_id = fields.request_id or self.proxy.next_request_id()
-        exchange = self.exchange = Exchange(self, request, request_id)
+        exchange = self.exchange = self._new_exchange(request, request_id)
         if fields.body_length == 0:
             self.phase = BUSY
             if request.size < len(data):
@@ -447,6 +452,18 @@ class ClientConnection(asyncio.Protocol):
             return True
         exchange.refuse(ErrorKind.RATE_LIMITED, "too many requests from this address")
         return False
+
+    def _new_exchange(self, request: Request, request_id: bytes) -> Exchange:
+        exchange = Exchange(self, request, request_id)
+        tracer = self.proxy.tracer
+        if tracer is not None:
+            # The target hears of limpet's span instead of the client's.
+            fields = request.fields
+            parents = [field for field in fields.headers if field[0] == b"traceparent"]
+            if parents and parents[0] not in fields.cuts:  # the same fields may be read again
+                fields.cuts += parents
+            exchange.trace = tracer.begin(request)
+        return exchange
 
     def _read_forwarded(self, request: Request) -> None:
         fields = request.fields

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from limpet.core.rules.field_edits import FieldEdits
     from limpet.core.rules.verdict import Reply, Verdict
     from limpet.core.target import TargetState
+    from limpet.core.trace_context import Trace
     from limpet.proxy.client_protocol import ClientConnection
     from limpet.proxy.http1.request import Request
     from limpet.proxy.http1.response import Response
@@ -93,6 +94,7 @@ class Exchange:
     is_request_complete = False
     has_sent = False
     has_response = False
+    trace: Trace | None = None
     closes_client = False
     connection: TargetConnection | None = None
     _connecting: asyncio.Task[None] | None = None
@@ -229,6 +231,8 @@ class Exchange:
         self.connection = connection
         connection.start(self)
         added = client.added_fields(request, self.request_id, connection)
+        if self.trace is not None:
+            added += b"traceparent: %b\r\n" % self.trace.header
         head = edit_request(request, decision.group.own_cookies, added)
         if self.verdict is not None and self.verdict.request_edits is not None:
             head = self.verdict.request_edits.edit_head(head[:-2]) + b"\r\n"

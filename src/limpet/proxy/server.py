@@ -29,11 +29,13 @@ from limpet.proxy.tls.accepted import PROTOCOLS, AcceptedTls, Handshakes
 from limpet.proxy.tls.contexts import ServerContexts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from limpet.core.address import Address
     from limpet.core.model import ClientLimits, Listener, Snapshot, TargetGroup
+    from limpet.core.request import RequestHead
     from limpet.core.target import TargetState
+    from limpet.core.trace_context import Trace
     from limpet.errors import ErrorKind
     from limpet.proxy.access_log import AccessLog
     from limpet.proxy.board import Place
@@ -83,6 +85,18 @@ class Client(Protocol):
         ...
 
 
+class Tracer(Protocol):
+    """Records requests as parts of traces."""
+
+    def begin(self, request: RequestHead) -> Trace:
+        """Return the trace that a request belongs to."""
+        ...
+
+    def end(self, exchanges: Iterable[Exchange]) -> None:
+        """Record finished exchanges."""
+        ...
+
+
 class Server(Protocol):
     """Something that accepts connections until it is closed."""
 
@@ -111,6 +125,7 @@ class Proxy:
         handshakes: what became of the others' handshakes.
         recent: the last decisions, by request id.
         counters: what became of requests.
+        tracer: names and records the spans of requests; None for none.
         is_draining: no new connection is wanted; answers close theirs.
         requests: finished requests.
         rejected_connections: closed because there were too many.
@@ -137,6 +152,7 @@ class Proxy:
         self.handshakes = Handshakes()
         self.recent = RecentExchanges()
         self.counters = Counters()
+        self.tracer: Tracer | None = None
         self._finished: list[Exchange] = []
         self.is_draining = False
         self.requests = 0
@@ -357,6 +373,8 @@ class Proxy:
             if self.access_log is not None:
                 self.access_log.write(finished)
             self.counters.add(finished)
+            if self.tracer is not None:
+                self.tracer.end(finished)
             self.recent.add(finished)
 
     def explain(self, request_id: str) -> dict[str, object] | None:

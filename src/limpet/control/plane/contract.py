@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping, Sequence
 
-    from limpet.config.schema import AccessLogSettings
+    from limpet.config.schema import AccessLogSettings, TracingSettings
     from limpet.control.state import GroupState
     from limpet.core.address import Address
     from limpet.core.model import Listener, Snapshot
@@ -100,6 +100,10 @@ class DataPlane(Protocol):
         Raises:
             OSError: it cannot be opened; the old one goes on.
         """
+        ...
+
+    def use_tracing(self, settings: TracingSettings) -> None:
+        """Make spans of requests, or stop making them."""
         ...
 
     def reopen_log(self) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
 from limpet.control.plane.contract import Active, HandshakeTotals, Totals
+from limpet.control.tracing import Tracer
 from limpet.core.model import Snapshot
 from limpet.proxy.access_log import AccessLog
 from limpet.proxy.server import Proxy
 
 if TYPE_CHECKING:
-    import asyncio
     import socket
     from collections.abc import Callable, Mapping, Sequence
 
-    from limpet.config.schema import AccessLogSettings
+    from limpet.config.schema import AccessLogSettings, TracingSettings
     from limpet.control.state import GroupState
     from limpet.core.address import Address
     from limpet.core.model import Listener, TargetGroup
@@ -76,6 +77,15 @@ class LocalPlane:
         if old is not None:
             old.close()
 
+    def use_tracing(self, settings: TracingSettings) -> None:
+        """Make spans of requests, or stop making them."""
+        self.proxy.settle()
+        old, self.proxy.tracer = self.proxy.tracer, None
+        if isinstance(old, Tracer):  # it may wait for its collector
+            self.proxy.loop.run_in_executor(None, old.close)
+        if settings.enabled:
+            self.proxy.tracer = Tracer(settings)
+
     def reopen_log(self) -> None:
         """Go on in a new file of the same name."""
         if self.proxy.access_log is not None:
@@ -114,4 +124,6 @@ class LocalPlane:
         cut = await self.proxy.drain(timeout_s, cutting)
         if self.proxy.access_log is not None:
             self.proxy.access_log.close()
+        if isinstance(self.proxy.tracer, Tracer):
+            await asyncio.to_thread(self.proxy.tracer.close)
         return cut

@@ -26,7 +26,7 @@ from limpet.proxy.board import Board, Place
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from limpet.config.schema import AccessLogSettings
+    from limpet.config.schema import AccessLogSettings, TracingSettings
     from limpet.control.plane.contract import HandshakeTotals
     from limpet.core.address import Address
     from limpet.core.model import Listener, TargetGroup
@@ -136,6 +136,9 @@ class _Worker:
 
     async def _do_use_log(self, settings: AccessLogSettings) -> None:
         self._plane.use_log(settings)
+
+    async def _do_use_tracing(self, settings: TracingSettings) -> None:
+        self._plane.use_tracing(settings)
 
     async def _do_reopen_log(self) -> None:
         self._plane.reopen_log()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Mapping, Sequence
 
-    from limpet.config.schema import AccessLogSettings
+    from limpet.config.schema import AccessLogSettings, TracingSettings
     from limpet.control.state import GroupState
     from limpet.core.address import Address
     from limpet.core.model import Listener, Snapshot, TargetGroup
@@ -78,6 +78,7 @@ class Workers:
         self._snapshot: tuple[Snapshot, bytes] | None = None
         self._listening: dict[Address, tuple[Listener, Sequence[socket.socket]]] = {}
         self._log: AccessLogSettings | None = None
+        self._tracing: TracingSettings | None = None
         self._workers = [_Worker(number, count, self) for number in range(count)]
         self._keepers: list[asyncio.Task[None]] = []
         self._leaving: set[asyncio.Task[None]] = set()
@@ -129,6 +130,11 @@ class Workers:
         """Write another access log; all workers append to it."""
         self._log = settings
         self._tell("use_log", settings)
+
+    def use_tracing(self, settings: TracingSettings) -> None:
+        """Make spans of requests, or stop making them."""
+        self._tracing = settings
+        self._tell("use_tracing", settings)
 
     def reopen_log(self) -> None:
         """Go on in a new file of the same name."""
@@ -209,6 +215,8 @@ class Workers:
         self._board.put(worker.number, "accepted", max(accepted))  # or it would have to catch up
         if self._log is not None:
             worker.tell("use_log", self._log)
+        if self._tracing is not None:
+            worker.tell("use_tracing", self._tracing)
         if self._snapshot is not None:
             worker.tell("use", self._snapshot[1])
         for bound, (listener, sockets) in self._listening.items():
