@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from h2_client import H2Client
 from site_of_rules import Site
 from wire import get, in_scene, post
 
@@ -271,3 +272,25 @@ async def test_changed_rules_hold_for_the_next_request_of_an_open_connection(sce
     shop.use(target_group="other")
     assert (await client.ask(get(b"/admin"))).status == 200
     assert (await client.ask(get(b"/"))).status == 200
+
+
+@in_scene
+async def test_rules_hold_for_http2_too(scene: Scene) -> None:
+    shop = await site(scene, "shop", "blue", "green")
+    split = {"name": "release", "path": "/r", "forward": ["blue", "green"]}
+    edits = {"response_headers": {"set": {"Server": "s"}}}
+    away = {"path": "/old", "redirect": {"path": "/new"}}
+    shop.use(DENY | edits, split | edits, away, target_group="shop", http2_prior_knowledge=True)
+    client = await H2Client.connect(scene.address)
+    for path in (b"/admin", b"/Admin/x", b"//admin", b"/x/%2e%2e/admin"):
+        assert (await client.ask(path=path)).status in {400, 403}
+    assert shop.count == 0
+    refused = await client.ask(path=b"/admin")
+    assert (bytes(refused.body), dict(refused.fields)[b"server"]) == (b"no", b"s")
+    assert dict((await client.ask(path=b"/old?a")).fields)[b"location"] == b"http://shop.example/new?a"
+    drawn = await client.ask(path=b"/r")
+    assert drawn.status == 200
+    names = [value.partition(b"=")[0] for name, value in drawn.fields if name == b"set-cookie"]
+    assert names == [b"limpet-to-release", b"limpet-" + bytes(drawn.body).partition(b"-")[0]]
+    assert bytes((await client.ask(path=b"/")).body).startswith(b"shop-")
+    await client.close()
