@@ -144,7 +144,8 @@ class Guard:
         await self._store.aclose()
 
     def _breaker(self, operation: Operation[A]) -> Breaker:
-        return self._breakers.setdefault(self._store.part(operation), Breaker())
+        part = self._store.part(operation)
+        return self._breakers.get(part) or self._breakers.setdefault(part, Breaker())
 
     def _begin(self, breaker: Breaker) -> float:
         now_s = self._mono_s()

@@ -1,6 +1,6 @@
 """Blocking clients in time: name look-ups, connections and replies end when their operation must.
 
-A socket's own timeout starts anew with every byte, and a name look-up has none. `within` says when
+A socket's own timeout starts anew with every byte, and a name look-up has none. `Within` says when
 the operations of this thread must have ended; sockets that `connect` opens keep to it.
 """
 
@@ -13,11 +13,7 @@ import socket
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Any
 
 Addresses = list[tuple[Any, ...]]
 
@@ -29,18 +25,23 @@ class _Ends(threading.local):
 _ends = _Ends()
 
 
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
+class Within:
     """Let what this thread does with timed sockets fail with `TimeoutError` after that long."""
-    before_s, _ends.at_s = _ends.at_s, time.monotonic() + seconds
-    try:
-        yield
-    finally:
-        _ends.at_s = before_s
+
+    __slots__ = ("_before_s", "_seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self._before_s, _ends.at_s = _ends.at_s, time.monotonic() + self._seconds
+
+    def __exit__(self, *_: object) -> None:
+        _ends.at_s = self._before_s
 
 
 def left_s() -> float:
-    """Return how long this thread's operation may still take; infinity outside `within`.
+    """Return how long this thread's operation may still take; infinity outside `Within`.
 
     Raises:
         TimeoutError: no longer.

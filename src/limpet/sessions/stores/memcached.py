@@ -43,7 +43,7 @@ from limpet.sessions.policy import STORE_SLACK_S
 from limpet.sessions.record import Key, Record, pack_stored, unpack_stored
 from limpet.sessions.stores import Finding, in_time, processes
 from limpet.sessions.stores.clock import StoreClock
-from limpet.sessions.stores.in_time import within
+from limpet.sessions.stores.in_time import Within
 from limpet.sessions.stores.transition import transition
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class MemcachedStore:
     def run(self, operation: Operation[A]) -> A:
         """Perform an operation, blocking."""
         try:
-            with within(math.inf if operation.is_bulk else self._timeout_s):
+            with Within(math.inf if operation.is_bulk else self._timeout_s):
                 return cast("A", self._perform(operation))
         except (OSError, MemcacheError) as error:
             if isinstance(error, MemcacheServerError) and b"too large" in _detail(error):

@@ -6,8 +6,8 @@
 
 `?wait=N` lets logins, logouts and revocations wait until N replicas have them. With TLS the server's
 certificate is checked, against `?ssl_ca_certs=FILE` if that is given; `ssl_certfile` and `ssl_keyfile` are
-ours. redis-py does the talking, with hiredis; it is told not to try again by itself, because the
-guard does.
+ours. redis-py opens the connections, over which hiredis speaks. It is told not to try again by itself, because
+the guard does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from limpet.sessions.errors import NotReplicatedError, StoreUnavailableError, Un
 from limpet.sessions.operations import Operation, Purge, RevokeEveryone
 from limpet.sessions.stores import processes, redis_connections
 from limpet.sessions.stores.clock import StoreClock
-from limpet.sessions.stores.in_time import within
+from limpet.sessions.stores.in_time import Within
 from limpet.sessions.stores.redis_check import does_not_answer, findings, in_short
 from limpet.sessions.stores.redis_cluster import AsyncCluster, Cluster, slot_of
 from limpet.sessions.stores.redis_commands import (
@@ -80,7 +80,7 @@ class RedisStore:
         try:
             if operation.is_bulk:
                 return cast("A", self._run(operation))
-            with within(self._timeout_s):
+            with Within(self._timeout_s):
                 return cast("A", self._run(operation))
         except _FAILURES as error:
             raise _as_unknown(error) from error
@@ -98,9 +98,9 @@ class RedisStore:
 
     def part(self, operation: Operation[Any]) -> Hashable:
         """Return which server of a Cluster is concerned, as far as is known."""
-        link: Any = self._link
         if self._target.kind != "cluster":
             return None
+        link: Any = self._link
         if link is None and (loop := _running_loop()) in self._async_links and loop is not None:
             link = self._async_links[loop].link
         where = place(operation)

@@ -1,4 +1,8 @@
-"""redis-py connections that keep to a deadline, and how a store's URL makes them."""
+"""redis-py connections that keep to a deadline, and how a store's URL makes them.
+
+redis-py opens them, logs in and closes them. What is said afterwards is packed and parsed by hiredis
+directly (`exchange`): redis-py's way takes half as long again as the server.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import hiredis
 import redis.asyncio.connection
 import redis.asyncio.sentinel
 import redis.connection
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import InvalidResponse, ReadOnlyError, ResponseError
 from redis.retry import Retry
 
 from limpet.errors import ConfigError
@@ -22,6 +28,8 @@ from limpet.sessions.stores import in_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from limpet.sessions.stores.redis_links import Command
+
 Address = tuple[str, int]
 _SENTINEL_PORT, _REDIS_PORT = 26379, 6379
 #: Else redis-py looks up its own version for each connection (as long as all the rest takes) and
@@ -29,6 +37,7 @@ _SENTINEL_PORT, _REDIS_PORT = 26379, 6379
 _QUIET: dict[str, Any] = (
     {"driver_info": None} if find_spec("redis.driver_info") else {"lib_name": None, "lib_version": None}
 )
+_READ_BYTES = 65536
 _PATHS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
@@ -104,16 +113,63 @@ def _context(ca_certs: str | None, certfile: str | None, keyfile: str | None) ->
     return context
 
 
+class _Replies:
+    # What comes back for some commands.
+
+    def __init__(self, parse_error: Callable[[str], Exception]) -> None:
+        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=parse_error)
+        self._left = 0
+        self._read: list[Any] = []
+
+    def expect(self, batch: list[Command], replies: list[Any]) -> bytes:
+        # Returns what to send.
+        self._left, self._read = len(batch), replies
+        return b"".join(map(hiredis.pack_command, batch))
+
+    def feed(self, data: bytes) -> bool:
+        # Returns whether that is all.
+        if not data:
+            raise ConnectionResetError("the server closed the connection")
+        self._reader.feed(data)
+        while self._left:
+            reply = self._reader.gets()
+            if reply is False:
+                return False
+            if isinstance(reply, Exception) and _ends_connection(reply):
+                raise reply
+            self._read.append(reply)
+            self._left -= 1
+        return True
+
+
+def _ends_connection(error: Exception) -> bool:
+    # A primary that has become a replica answers so; the primary is elsewhere.
+    return isinstance(error, ReadOnlyError) or not isinstance(error, ResponseError)
+
+
 # redis-py opens the socket; these open it in time.
 
 
 class _Timed(redis.connection.Connection):
+    _replies: _Replies
+
     def _connect(self) -> Any:
+        self._replies = _Replies(self._parser.parse_error)
+        return self._open()
+
+    def _open(self) -> Any:
         return in_time.connect(self.host, self.port, self.socket_timeout)
 
+    def exchange(self, batch: list[Command], replies: list[Any]) -> None:
+        """Send commands together and add their replies, errors among them."""
+        sock: Any = self._sock
+        sock.sendall(self._replies.expect(batch, replies))
+        while not self._replies.feed(sock.recv(_READ_BYTES)):
+            pass
 
-class _TimedTls(redis.connection.SSLConnection):
-    def _connect(self) -> Any:
+
+class _TimedTls(_Timed, redis.connection.SSLConnection):
+    def _open(self) -> Any:
         sock = in_time.connect(self.host, self.port, self.socket_timeout)
         try:
             sock.arm()
@@ -136,8 +192,19 @@ class _TimedSentinelTls(_TimedTls, redis.sentinel.SentinelManagedSSLConnection):
 class _Loop(redis.asyncio.connection.Connection):
     # Its time is limited from outside; what is left is to look up the name.
     _address = ""
+    _replies: _Replies
+
+    async def exchange(self, batch: list[Command], replies: list[Any]) -> None:
+        """Send commands together and add their replies, errors among them."""
+        reader, writer = self._reader, self._writer
+        assert reader is not None and writer is not None  # noqa: S101, PT018  # it is connected
+        writer.write(self._replies.expect(batch, replies))
+        await writer.drain()
+        while not self._replies.feed(await reader.read(_READ_BYTES)):
+            pass
 
     async def _connect(self) -> None:
+        self._replies = _Replies(self._parser.parse_error)
         error: Exception = OSError(f"{self.host} has no address")
         for *_, address in await in_time.alook_up(self.host, self.port):
             self._address = address[0]

@@ -1,7 +1,7 @@
 """Links to one Redis server: they send commands in one round trip and return the replies, in order.
 
-Commands go straight over redis-py's connections, which parse and log in; its client, pool and pipeline
-objects would cost as much again as the round trip itself.
+Commands go straight over connections, which redis-py opens; its client, pool and pipeline objects would
+cost as much again as the round trip itself.
 
 A connection goes back to the idle ones only with every reply read. After any other end it is closed:
 an unread reply would be the answer to someone else's question. If it broke or took too long, the idle ones
@@ -107,7 +107,7 @@ class Direct:
     """Connections of all threads to one server.
 
     Args:
-        make: returns a redis-py connection that is not connected yet.
+        make: returns a connection of `redis_connections` that is not connected yet.
     """
 
     def __init__(self, make: Callable[[], Any]) -> None:
@@ -121,22 +121,22 @@ class Direct:
     def exchange(self, batch: list[Command]) -> list[Any]:
         """Send commands together and return their replies, errors among them."""
         connection, old = self._idle.take()
-        _disconnect(old)
+        if old:
+            _disconnect(old)
         connection = connection or self._make()
         replies: list[Any] = []
         try:
             if not connection.is_connected:
                 connection.connect()
-            connection.send_packed_command(connection.pack_commands(batch), check_health=False)
-            for _ in batch:
-                replies.append(_reply(connection))  # noqa: PERF401  # how far it came must be known
+            connection.exchange(batch, replies)
         except BaseException as error:
             connection.disconnect()
             if isinstance(error, TimeoutError | RedisTimeoutError) and _lacks_replicas_only(batch, replies):
                 raise NotReplicatedError(_NO_REPLICA) from error
             self.close()
             raise
-        _disconnect(self._idle.put(connection))
+        if old := self._idle.put(connection):
+            _disconnect(old)
         return replies
 
     def remove(self, pattern: str) -> None:
@@ -158,7 +158,7 @@ class AsyncDirect:
     """`Direct` for one event loop.
 
     Args:
-        make: returns a redis-py asyncio connection that is not connected yet.
+        make: returns an asyncio connection of `redis_connections` that is not connected yet.
         timeout_s: how long commands that are sent together may take.
     """
 
@@ -187,18 +187,18 @@ class AsyncDirect:
 
     async def _exchange(self, batch: list[Command], replies: list[Any]) -> None:
         connection, old = self._idle.take()
-        _abort(old)
+        if old:
+            _abort(old)
         connection = connection or self._make()
         try:
             if not connection.is_connected:
                 await connection.connect()
-            await connection.send_packed_command(connection.pack_commands(batch), check_health=False)
-            for _ in batch:
-                replies.append(await _areply(connection))  # noqa: PERF401
+            await connection.exchange(batch, replies)
         except BaseException:
             _abort([connection])
             raise
-        _abort(self._idle.put(connection))
+        if old := self._idle.put(connection):
+            _abort(old)
 
     async def remove(self, pattern: str) -> None:
         """Remove every key that matches."""
@@ -228,21 +228,6 @@ def _abort(connections: list[Any]) -> None:
         if writer is not None:
             writer.transport.abort()
             connection._close()  # noqa: SLF001
-
-
-def _reply(connection: Any) -> Any:
-    # An error reply is kept until the replies after it have been read, too.
-    try:
-        return connection.read_response()
-    except ResponseError as error:
-        return error
-
-
-async def _areply(connection: Any) -> Any:
-    try:
-        return await connection.read_response()
-    except ResponseError as error:
-        return error
 
 
 def _lacks_replicas_only(batch: list[Command], replies: list[Any]) -> bool:

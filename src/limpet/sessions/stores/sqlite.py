@@ -41,7 +41,7 @@ from limpet.sessions.operations import (
 from limpet.sessions.policy import STORE_SLACK_S
 from limpet.sessions.record import Key, Record, pack_stored, unpack_stored
 from limpet.sessions.stores import Finding, processes
-from limpet.sessions.stores.in_time import left_s, within
+from limpet.sessions.stores.in_time import Within, left_s
 from limpet.sessions.stores.transition import transition
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class SqliteStore:
         """Perform an operation, blocking."""
         try:
             time_s = _BULK_S if operation.is_bulk else self._timeout_s
-            with within(time_s), self._connection() as connection:
+            with Within(time_s), self._connection() as connection:
                 return cast("A", self._perform(connection, operation))
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailableError(f"{self._path}: {error}") from error
