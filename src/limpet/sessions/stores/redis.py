@@ -6,8 +6,8 @@
 
 `?wait=N` lets logins, logouts and revocations wait until N replicas have them. With TLS the server's
 certificate is checked, against `?ssl_ca_certs=FILE` if that is given; `ssl_certfile` and `ssl_keyfile` are
-ours. redis-py opens the connections, over which hiredis speaks. It is told not to try again by itself, because
-the guard does.
+ours. redis-py opens the connections, over which hiredis speaks. It is told not to try again by itself,
+because the guard does.
 """
 
 from __future__ import annotations
