@@ -120,6 +120,8 @@ def parse_set_cookie(header: bytes, now_wall_s: float) -> SetCookie | None:
 
 def _begins_pair(cookie: bytes, at: int) -> bool:
     # Whether a cookie's name begins here and not in the middle of another name or value.
+    if at == 0 or cookie[at - 2 : at] == b"; ":
+        return True
     before = cookie[:at].rstrip(b" \t")
     return not before or before.endswith(b";")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from limpet.core.cookies import find_values
@@ -40,8 +40,12 @@ class CookieSettings:
     same_site: str = "Lax"
     is_partitioned: bool = False
     is_http_only: bool = True
+    _names: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        # Once, for every request looks for them.
+        names = tuple(name.encode("latin-1") for name in (self.full_name, *self.old_names))
+        object.__setattr__(self, "_names", names)
         problems = []
         if self.same_site not in _SAME_SITES:
             problems.append(f"sessions.cookie.same_site: {self.same_site!r} is not one of Lax, Strict, None")
@@ -80,8 +84,8 @@ class CookieSettings:
         sibling domain can add one (cookie tossing). Source: rfc6265bis sections 5.8.3, 8.6.
         """
         values: list[bytes] = []
-        for name in (self.full_name, *self.old_names):
-            values += find_values(header, name.encode("latin-1"))
+        for name in self._names:
+            values += find_values(header, name)
         return [value.decode("latin-1") for value in values]
 
     def set(self, value: str, max_age_s: int | None) -> str:

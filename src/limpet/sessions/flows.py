@@ -143,12 +143,13 @@ class _Save:
             wishes != NO_WISHES or record.meta.confirmed_s == 0 or bool(self.session.offers)
         )
         is_new_meta = may_differ and self._next_meta() != self._old().meta
+        may_begin = record is None or wishes.logs_out  # only then anybody asks what there would be to store
         return decide.plan_save(
             has_record=record is not None,
             logs_out=wishes.logs_out,
             logs_in=wishes.user is not None,
             rotates=wishes.rotates,
-            has_content=len(self.session.fields) > 0 or wishes.creates,
+            has_content=may_begin and (len(self.session.fields) > 0 or wishes.creates),
             # An old id needs its new cookie, and a commit tells whether the session still lives.
             has_changes=bool(self.unsaved) or is_new_meta or self.loaded.is_renewed or self.loaded.is_adopted,
             touch_due=record is not None and decide.is_touch_due(record, self.now_s),

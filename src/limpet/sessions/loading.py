@@ -13,7 +13,7 @@ from limpet.sessions.operations import Flow, Load, ReadFacts, Stored, ask
 from limpet.sessions.request_state import Loaded
 
 if TYPE_CHECKING:
-    from limpet.sessions.record import Record
+    from limpet.sessions.record import Key, Record
     from limpet.sessions.service import Sessions
     from limpet.sessions.session import Session
     from limpet.sessions.session_id import SessionId
@@ -40,7 +40,8 @@ def _load_any(session: Session, sessions: Sessions) -> Flow[Loaded]:
     adopted = yield from adopt(session, sessions, logged_in_only=own.record is not None)
     if adopted is None:
         return own
-    loaded = yield from _opened(adopted.session_id, adopted.stored, sessions)
+    key = adopted.session_id.key
+    loaded = yield from _opened(adopted.session_id, key, adopted.stored, sessions)
     if loaded.record is None:
         return loaded if own.record is None else own
     session.session_id = adopted.session_id
@@ -80,11 +81,11 @@ def _stale(
 
 
 def _load(session_id: SessionId, sessions: Sessions) -> Flow[Loaded]:
-    return (yield from _opened(session_id, (yield from ask(Load(session_id.key))), sessions))
-
-
-def _opened(session_id: SessionId, stored: Stored, sessions: Sessions) -> Flow[Loaded]:
     key = session_id.key
+    return (yield from _opened(session_id, key, (yield from ask(Load(key))), sessions))
+
+
+def _opened(session_id: SessionId, key: Key, stored: Stored, sessions: Sessions) -> Flow[Loaded]:
     now_s = sessions.now_s()  # after the first answer, which may tell how late it is for the store
     judgement = decide.judge(stored, now_s, sessions.policy)
     if judgement.follow is not None:

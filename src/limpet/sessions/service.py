@@ -286,6 +286,8 @@ class Sessions:
 
     def _headers(self, session: Session, saved: flows.Saved) -> list[tuple[str, str]]:
         headers = [("Vary", "Cookie")] if session.accessed else []
+        if saved.cookie is CookieAct.KEEP and not session.leaves_old:
+            return headers
         if saved.cookie is CookieAct.SET and saved.session_id is not None:
             value = self.ring.sign(saved.session_id)
             headers.append(("Set-Cookie", self.cookie.set(value, saved.max_age_s)))

@@ -368,13 +368,16 @@ class Session(MutableMapping[str, Any]):
         self.accessed = True
         if self.loaded is None:
             self._load(self)
-        loaded = self.loaded
+        loaded = self._loaded
         assert loaded is not None  # noqa: S101  # `load` calls `take`
-        is_anonymous = self._sessions.policy.on_unknown is OnUnknown.ANONYMOUS
-        if loaded.verdict is Verdict.UNKNOWN and loaded.failure is not None and not is_anonymous:
-            self.refusal = loaded.failure
-            raise loaded.failure
+        if loaded.failure is not None and loaded.verdict is Verdict.UNKNOWN:
+            self._refuse(loaded.failure)
         return self.fields
+
+    def _refuse(self, failure: StoreUnavailableError) -> None:
+        if self._sessions.policy.on_unknown is not OnUnknown.ANONYMOUS:
+            self.refusal = failure
+            raise failure
 
     def _record(self) -> Record | None:
         return self.loaded.record if self.loaded is not None and not self.wishes.logs_out else None

@@ -41,6 +41,7 @@ from limpet.sessions.record import (
 from limpet.sessions.stores import redis_scripts
 from limpet.sessions.stores.redis_links import Command
 
+_DURABLE = (Create, RevokeUser)
 _PREFIX = "limpet:"
 _FACTS = "limpet:facts"
 #: Matches all keys of sessions and users; they have a hash tag.
@@ -79,7 +80,7 @@ def is_durable(operation: Operation[Any]) -> bool:
     """
     if isinstance(operation, End):
         return operation.tombstone.successor is None
-    return isinstance(operation, Create | RevokeUser)
+    return isinstance(operation, _DURABLE)
 
 
 def place(operation: Operation[Any]) -> str:
@@ -233,7 +234,7 @@ def _read(reply: Any) -> Record | Tombstone | None:
 
 def _record(fields: Mapping[bytes, bytes]) -> Record:
     try:
-        named = {name[2:].decode(): _field(value) for name, value in fields.items() if name.startswith(b"f:")}
+        named = {name[2:].decode(): _field(value) for name, value in fields.items() if name[:2] == b"f:"}
         return Record(
             version=int(fields[b"v"]),
             epoch=fields[b"e"],
