@@ -26,7 +26,7 @@ from limpet.sessions.decide import Verdict
 from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
 from limpet.sessions.headers import merge
 from limpet.sessions.policy import Policy
-from limpet.sessions.request_state import Loaded, Wishes
+from limpet.sessions.request_state import NO_WISHES, Client, Loaded, Wishes
 from limpet.sessions.service import SECRET_VARIABLE, SECURE_VARIABLE, STORE_VARIABLE, Options, Sessions
 from limpet.sessions.session import Session
 from limpet.sessions.session_id import split_secrets
@@ -44,6 +44,7 @@ _EXTENSION = "limpet_sessions"
 #: Where Flask-Login keeps who is logged in, and whether by a password in this session.
 _USER_FIELD = "_user_id"
 _FRESH_FIELD = "_fresh"
+_VARY = [("Vary", "Cookie")]
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
 
 
@@ -174,7 +175,8 @@ class FlaskSession(Session, SessionMixin):
 
     def unsaved_state(self) -> tuple[Wishes, dict[str, bytes]]:
         """Return all that would be saved, for comparison."""
-        return replace(self.wishes), self._unsaved_values()
+        wishes = NO_WISHES if self.wishes == NO_WISHES else replace(self.wishes)
+        return wishes, self._unsaved_values()
 
 
 class LimpetInterface(SessionInterface):
@@ -199,14 +201,13 @@ class LimpetInterface(SessionInterface):
             self._follower.follow(app, self.sessions)
         self.sessions.tell_findings()
         self._tell_if_insecure(app)
-        opened = self.sessions.open_header(
-            request.environ.get("HTTP_COOKIE", "").encode("latin-1"),
+        environ = request.environ
+        return self.sessions.open_as(
+            FlaskSession,
+            environ.get("HTTP_COOKIE", "").encode("latin-1"),
             address=request.remote_addr or "",
-            user_agent=request.user_agent.string,
+            user_agent=environ.get("HTTP_USER_AGENT", ""),
             is_safe=request.method in _SAFE_METHODS,
-        )
-        return FlaskSession(
-            self.sessions, opened.session_id, self.sessions.load, opened.client, opened.offers
         )
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:  # noqa: ARG002
@@ -218,14 +219,18 @@ class LimpetInterface(SessionInterface):
         session = cast("FlaskSession", session)
         # What is generated later may look into the session when it is too late to say so.
         may_be_read_later = response.is_streamed and not response.direct_passthrough
-        added = [("Vary", "Cookie")] if session.accessed or may_be_read_later else []
+        added = []
         if not session.has_given_up:
-            added += self.sessions.save(session)
-            before = session.unsaved_state() if session.accessed else (Wishes(), {})
+            added = self.sessions.save(session)
+            before = session.unsaved_state() if session.accessed else (NO_WISHES, {})
             session.accessed = False
             tell = partial(_tell_late_changes, session, before, is_streamed=may_be_read_later)
             response.call_on_close(tell)
-        if added:
+        if may_be_read_later or (session.has_given_up and session.accessed):
+            added += _VARY
+        if added == _VARY and "Vary" not in response.headers:
+            response.headers.add("Vary", "Cookie")
+        elif added:
             response.headers = Headers(merge(response.headers, added))
 
     def _tell_if_insecure(self, app: Flask) -> None:
@@ -251,6 +256,19 @@ def _tell_late_changes(
 
 
 # Settings.
+
+
+_SETTINGS = (
+    "APPLICATION_ROOT",
+    "PERMANENT_SESSION_LIFETIME",
+    "SESSION_COOKIE_DOMAIN",
+    "SESSION_COOKIE_HTTPONLY",
+    "SESSION_COOKIE_NAME",
+    "SESSION_COOKIE_PARTITIONED",
+    "SESSION_COOKIE_PATH",
+    "SESSION_COOKIE_SAMESITE",
+    "SESSION_COOKIE_SECURE",
+)
 
 
 class _Settings(NamedTuple):
@@ -297,6 +315,10 @@ class _Settings(NamedTuple):
         return Policy(idle_s=self.lifetime_s, absolute_s=max(Policy().absolute_s, self.lifetime_s))
 
 
+def _as_written(app: Flask) -> list[Any]:
+    return [app.config.get(name) for name in _SETTINGS]
+
+
 class _Follower:
     # Flask reads its settings at every request, and many apps fill them in after their extensions
     # are set up, or in `before_request`.
@@ -304,10 +326,10 @@ class _Follower:
     def __init__(self, options: Options, old_cookie_names: tuple[str, ...]) -> None:
         self._options = options
         self._old_cookie_names = old_cookie_names
-        self._seen: _Settings | None = None
+        self._seen: list[Any] = []
 
     def options(self, app: Flask) -> Options:
-        settings = self._seen = _Settings.of(app)
+        settings, self._seen = _Settings.of(app), _as_written(app)
         options = self._options.copy()
         options["store"] = self._options.get("store") or app.config.get(STORE_VARIABLE)
         options["secret"] = self._options.get("secret") or _secret(app)
@@ -316,14 +338,15 @@ class _Follower:
         return options
 
     def follow(self, app: Flask, sessions: Sessions) -> None:
-        settings = _Settings.of(app)
-        if settings == self._seen:
+        written = _as_written(app)
+        if written == self._seen:
             return
+        settings = _Settings.of(app)
         if self._options.get("cookie") is None:
             sessions.cookie = self._cookie(settings)
         if self._options.get("policy") is None:
             sessions.policy = settings.policy()
-        self._seen = settings
+        self._seen = written
 
     def _cookie(self, settings: _Settings) -> CookieSettings:
         return settings.cookie(self._old_cookie_names, self._options.get("secure"))

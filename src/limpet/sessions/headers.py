@@ -40,6 +40,8 @@ def merge(headers: Iterable[tuple[str, str]], added: Headers) -> Headers:
 
 def _with_vary(headers: Headers, field: str) -> Headers:
     lines = [value for name, value in headers if name.lower() == "vary"]
+    if not lines:
+        return [*headers, ("Vary", field)]
     fields = [each.strip() for line in lines for each in line.split(",")]
     if "*" in fields or field.lower() in [each.lower() for each in fields]:
         return headers

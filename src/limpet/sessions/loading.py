@@ -13,6 +13,7 @@ from limpet.sessions.operations import Flow, Load, ReadFacts, Stored, ask
 from limpet.sessions.request_state import Loaded
 
 if TYPE_CHECKING:
+    from limpet.sessions.recent import Recent
     from limpet.sessions.record import Key, Record
     from limpet.sessions.service import Sessions
     from limpet.sessions.session import Session
@@ -27,14 +28,14 @@ def load(session: Session, sessions: Sessions) -> Flow[None]:
         sessions.events.failed(error)
         loaded = _stale(session, session.session_id, sessions, error)
     else:
-        _remember(session.session_id, loaded, sessions)
+        if sessions.recent is not None:
+            _remember(session.session_id, loaded, sessions.recent, sessions.now_s())
     session.take(loaded)
 
 
 def _load_any(session: Session, sessions: Sessions) -> Flow[Loaded]:
-    own = Loaded(Verdict.ABSENT)
-    if session.session_id is not None:
-        own = yield from _load(session.session_id, sessions)
+    session_id = session.session_id
+    own = (yield from _load(session_id, sessions)) if session_id is not None else Loaded(Verdict.ABSENT)
     if not _may_adopt(session, own.record):
         return own
     adopted = yield from adopt(session, sessions, logged_in_only=own.record is not None)
@@ -56,13 +57,13 @@ def _may_adopt(session: Session, own: Record | None) -> bool:
     return not own.meta.user and session.old_tag not in (b"", own.meta.old)
 
 
-def _remember(session_id: SessionId | None, loaded: Loaded, sessions: Sessions) -> None:
-    if sessions.recent is None or session_id is None:
+def _remember(session_id: SessionId | None, loaded: Loaded, recent: Recent, now_s: float) -> None:
+    if session_id is None:
         return
     if loaded.key is not None and loaded.record is not None:
-        sessions.recent.remember(session_id.key, loaded.key, loaded.record, sessions.now_s())
+        recent.remember(session_id.key, loaded.key, loaded.record, now_s)
     else:
-        sessions.recent.forget(session_id.key)
+        recent.forget(session_id.key)
 
 
 def _stale(

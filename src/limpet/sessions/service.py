@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from limpet.sessions.session_id import SessionId
     from limpet.sessions.stores import Finding, Store
 
+S = TypeVar("S", bound=Session)
 T = TypeVar("T")
 STORE_VARIABLE = "LIMPET_SESSION_STORE"
 SECRET_VARIABLE = "LIMPET_SECRET"  # noqa: S105  # the name of a variable
@@ -137,10 +138,7 @@ class Sessions:
             user_agent: for the same.
             is_safe: whether the method is GET, HEAD, OPTIONS or TRACE (RFC 9110 section 9.2.1).
         """
-        # Verified when the app looks at its session: many requests never do.
-        session_id = partial(self._read, cookie) if cookie else None
-        client = Client(_label(address), _label(user_agent), is_safe)
-        return Session(self, session_id, self.load, client, offers)
+        return self._opened(cookie, offers, Client(_label(address), _label(user_agent), is_safe), Session)
 
     def open_request(
         self, cookies: Mapping[str, str], *, address: str = "", user_agent: str = "", is_safe: bool = False
@@ -163,9 +161,15 @@ class Sessions:
             header: all of it; several Cookie headers joined by "; " (RFC 9113 section 8.2.3).
             address, user_agent, is_safe: as for `open`.
         """
+        return self.open_as(Session, header, address=address, user_agent=user_agent, is_safe=is_safe)
+
+    def open_as(
+        self, kind: type[S], header: bytes, *, address: str = "", user_agent: str = "", is_safe: bool = False
+    ) -> S:
+        """Do what `open_header` does, for a framework that has a kind of session of its own."""
         found = self.cookie.find_in_header(header) if header else None
         offers = find_offers(self.old, _first_of_each(self.old, header)) if self.old else ()
-        return self.open(found, offers=offers, address=address, user_agent=user_agent, is_safe=is_safe)
+        return self._opened(found, offers, Client(_label(address), _label(user_agent), is_safe), kind)
 
     def load(self, session: Session) -> None:
         """Load a session now, blocking; an access does so by itself."""
@@ -265,6 +269,13 @@ class Sessions:
     def user_key(self, user: bytes) -> str:
         """Return the key under which a user's sessions are stored; empty for a visitor."""
         return self.ring.user_keys(user)[0] if user else ""
+
+    def _opened(
+        self, cookie: str | Sequence[str] | None, offers: tuple[Offer, ...], client: Client, kind: type[S]
+    ) -> S:
+        # Verified when the app looks at its session: many requests never do.
+        session_id = partial(self._read, cookie) if cookie else None
+        return kind(self, session_id, self.load, client, offers)
 
     def _read(self, cookie: str | Sequence[str]) -> SessionId | None:
         values, now_s = [cookie] if isinstance(cookie, str) else cookie, self.now_s()

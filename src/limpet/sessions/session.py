@@ -366,7 +366,7 @@ class Session(MutableMapping[str, Any]):
         if not self._may_begin and not self.accessed:
             raise TooLateError("the response has begun; read the session at least once before it does")
         self.accessed = True
-        if self.loaded is None:
+        if self._loaded is None and self.loaded is None:
             self._load(self)
         loaded = self._loaded
         assert loaded is not None  # noqa: S101  # `load` calls `take`

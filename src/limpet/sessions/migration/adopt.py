@@ -64,6 +64,8 @@ class Adopted(NamedTuple):
 
 def find_offers(sources: tuple[GuardedSource, ...], cookies: Mapping[str, str]) -> tuple[Offer, ...]:
     """Return the cookies of a request that sources may know."""
+    if not sources:
+        return ()
     named = ((*each, cookies.get(each.source.cookie.full_name)) for each in sources)
     return tuple(Offer(source, guard, value) for source, guard, value in named if value)
 

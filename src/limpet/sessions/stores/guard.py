@@ -149,7 +149,7 @@ class Guard:
 
     def _begin(self, breaker: Breaker) -> float:
         now_s = self._mono_s()
-        if not breaker.allows(now_s):
+        if breaker.is_open and not breaker.allows(now_s):
             raise StoreUnavailableError("it has not answered lately; not asked again yet", is_news=False)
         return now_s
 
