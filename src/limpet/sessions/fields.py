@@ -52,7 +52,7 @@ class Fields:
         incarnation: bytes,
         merges: Mapping[str, Merge],
     ) -> None:
-        self.stored = dict(stored)
+        self.stored = stored
         self._sealing = sealing
         self.incarnation = incarnation
         self._merges = merges

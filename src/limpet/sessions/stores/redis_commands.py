@@ -6,7 +6,7 @@ or pipeline reaches them in one round trip.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from hashlib import sha1
 from typing import Any, TypeAlias
 
@@ -234,22 +234,43 @@ def _read(reply: Any) -> Record | Tombstone | None:
 
 def _record(fields: Mapping[bytes, bytes]) -> Record:
     try:
-        named = {name[2:].decode(): _field(value) for name, value in fields.items() if name[:2] == b"f:"}
+        named = {name[2:].decode(): value for name, value in fields.items() if name[:2] == b"f:"}
         return Record(
             version=int(fields[b"v"]),
             epoch=fields[b"e"],
             seen_s=float(fields[b"t"]),
             meta=unpack_meta(fields[b"m"]),
-            fields=named,
+            fields=_Fields(named),
             tokens=fields[b"k"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UndecodableError(f"a stored session does not decode ({type(error).__name__})") from None
 
 
+class _Fields(Mapping[str, Field]):
+    # Fields as Redis keeps them, taken apart when they are asked for: most requests read few of them.
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: dict[str, bytes]) -> None:
+        self._values = values
+
+    def __getitem__(self, name: str) -> Field:
+        return _field(self._values[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
 def _field(value: bytes) -> Field:
     version, colon, data = value.partition(b":")
-    if not colon:
+    if not colon or not version.isdigit():
         raise UndecodableError("a stored session field does not decode")
     return Field(int(version), data)
 
