@@ -22,7 +22,7 @@ from enum import Enum
 from typing import Any, TypeAlias, Unpack
 
 from limpet.sessions.errors import SessionError, StoreUnavailableError, outage_behind
-from limpet.sessions.headers import OUTAGE_BODY, Headers, after_outage, merge, of_outage
+from limpet.sessions.headers import ONLY_VARY, OUTAGE_BODY, Headers, after_outage, merge, of_outage
 from limpet.sessions.service import Options, Sessions
 from limpet.sessions.session import Session
 
@@ -226,6 +226,8 @@ def _take_over(session: Session, content: Any) -> None:
 def _with(message: Message, added: Headers) -> Message:
     if not added:
         return message
+    if added == ONLY_VARY and all(name.lower() != b"vary" for name, _ in message.get("headers", [])):
+        return {**message, "headers": [*message.get("headers", []), (b"vary", b"Cookie")]}
     headers = [
         (name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", [])
     ]

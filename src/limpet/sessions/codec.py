@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _PLAIN, _SEALED = b"\x01", b"\x02"
 _KEY_ID_BYTES, _NONCE_BYTES = 4, 12
+#: It grows by itself. msgpack's own default, a quarter of a megabyte, takes longer to get than to fill.
+_BUFFER_BYTES = 1024
 
 #: Types whose values cannot change in place: they need no second look at commit.
 IMMUTABLE = (type(None), bool, int, float, str, bytes, dt.date, dt.time, dt.timedelta, UUID, Decimal)
@@ -97,7 +99,8 @@ def pack(value: object) -> bytes:
         UnsupportedValueError: a type that is not on the list, or nesting without end.
     """
     try:
-        return bytes(msgpack.packb(value, default=_extend, strict_types=True, use_bin_type=True))
+        packer = msgpack.Packer(default=_extend, strict_types=True, use_bin_type=True, buf_size=_BUFFER_BYTES)
+        return bytes(packer.pack(value))
     except (OverflowError, RecursionError, ValueError) as error:
         raise UnsupportedValueError(f"a session cannot store this value: {error}") from None
 

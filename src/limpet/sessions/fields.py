@@ -57,6 +57,7 @@ class Fields:
         self.incarnation = incarnation
         self._merges = merges
         self._values: dict[str, Any] = {}
+        self._mutable: dict[str, bytes] = {}  # what was read that can change in place, as it was encoded
         self._assigned: set[str] = set()
         self._deleted: set[str] = set()
         self._steps: dict[str, list[Callable[[Any], Any]]] = {}
@@ -84,7 +85,7 @@ class Fields:
         if name not in self._values:
             if name not in self:
                 raise KeyError(name)
-            self._values[name] = self._decoded(name, self.stored[name])
+            self._read(name)
         return self._values[name]
 
     def set(self, name: str, value: Any) -> None:
@@ -121,9 +122,12 @@ class Fields:
         """
         found = []
         for name, value in self._values.items():
-            if name not in self._assigned and isinstance(value, IMMUTABLE):
+            before = self._mutable.get(name)
+            if name not in self._assigned and before is None:
                 continue
             plain = self._pack(name, value)
+            if plain == before:
+                continue
             stored = self.stored.get(name)
             # Sealed bytes differ each time, so values are compared in the clear.
             if stored is None or self._open(name, stored) != plain:
@@ -146,6 +150,12 @@ class Fields:
         value = unsaved.merge(self._decoded(name, before), self._decoded(name, theirs), unsaved.mine)
         data = None if value is None else self._seal(name, self._pack(name, value))
         return Unsaved(Change(name, version, data, is_strict=True), unsaved.merge, unsaved.mine)
+
+    def _read(self, name: str) -> None:
+        plain = self._open(name, self.stored[name])
+        value = self._values[name] = unpack(plain)
+        if not isinstance(value, IMMUTABLE):
+            self._mutable[name] = plain
 
     def _unsaved(self, name: str, value: Any, data: bytes | None) -> Unsaved:
         merge = self._merge_of(name)

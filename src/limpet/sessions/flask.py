@@ -24,7 +24,7 @@ from werkzeug.exceptions import Conflict, ServiceUnavailable
 from limpet.sessions.cookie import CookieSettings
 from limpet.sessions.decide import Verdict
 from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
-from limpet.sessions.headers import merge
+from limpet.sessions.headers import ONLY_VARY, merge
 from limpet.sessions.policy import Policy
 from limpet.sessions.request_state import NO_WISHES, Client, Loaded, Wishes
 from limpet.sessions.service import SECRET_VARIABLE, SECURE_VARIABLE, STORE_VARIABLE, Options, Sessions
@@ -44,7 +44,6 @@ _EXTENSION = "limpet_sessions"
 #: Where Flask-Login keeps who is logged in, and whether by a password in this session.
 _USER_FIELD = "_user_id"
 _FRESH_FIELD = "_fresh"
-_VARY = [("Vary", "Cookie")]
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
 
 
@@ -227,8 +226,8 @@ class LimpetInterface(SessionInterface):
             tell = partial(_tell_late_changes, session, before, is_streamed=may_be_read_later)
             response.call_on_close(tell)
         if may_be_read_later or (session.has_given_up and session.accessed):
-            added += _VARY
-        if added == _VARY and "Vary" not in response.headers:
+            added += ONLY_VARY
+        if added == ONLY_VARY and "Vary" not in response.headers:
             response.headers.add("Vary", "Cookie")
         elif added:
             response.headers = Headers(merge(response.headers, added))

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from limpet.sessions.errors import StoreUnavailableError
 
 Headers: TypeAlias = list[tuple[str, str]]
+#: What is added for most requests: they read their session.
+ONLY_VARY: Headers = [("Vary", "Cookie")]
 OUTAGE_BODY = b"The session store does not answer. Please try again in a moment.\n"
 
 

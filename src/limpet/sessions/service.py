@@ -278,9 +278,11 @@ class Sessions:
         return kind(self, session_id, self.load, client, offers)
 
     def _read(self, cookie: str | Sequence[str]) -> SessionId | None:
-        values, now_s = [cookie] if isinstance(cookie, str) else cookie, self.now_s()
+        values, now_s = (cookie,) if isinstance(cookie, str) else cookie, self.now_s()
         read = [self.ring.read(value, now_s) for value in values]
         found = [each for each in read if not isinstance(each, EndReason)]
+        if len(found) == 1:
+            return found[0]
         if found:
             return max(found, key=lambda session_id: session_id.issued_s)
         for each in read:
@@ -338,7 +340,8 @@ def _guarded(old: Sequence[Source], cookie: CookieSettings, deadline_s: float) -
 
 def _label(text: str) -> str:
     # It is shown in lists and terminals; what a client sends must not steer them.
-    return "".join(each for each in text[:_LABEL_LENGTH] if each.isprintable())
+    short = text[:_LABEL_LENGTH]
+    return short if short.isprintable() else "".join(filter(str.isprintable, short))
 
 
 def _secure() -> bool:

@@ -16,6 +16,8 @@ from concurrent.futures import Future
 from typing import Any
 
 Addresses = list[tuple[Any, ...]]
+#: A socket takes this much without waiting, if the other side has read what was sent before.
+_AT_ONCE_BYTES = 16384
 
 
 class _Ends(threading.local):
@@ -76,6 +78,15 @@ class TimedSocket:
         """Connect in time."""
         self.arm()
         self._sock.connect(address)
+
+    def ask(self, data: bytes, limit_bytes: int) -> bytes:
+        """Send in time, and receive the first of the answer."""
+        self.arm()
+        self._sock.sendall(data)
+        if len(data) > _AT_ONCE_BYTES:
+            self.arm()
+        received: bytes = self._sock.recv(limit_bytes)
+        return received
 
     def sendall(self, data: Any) -> None:
         """Send in time."""

@@ -163,9 +163,9 @@ class _Timed(redis.connection.Connection):
     def exchange(self, batch: list[Command], replies: list[Any]) -> None:
         """Send commands together and add their replies, errors among them."""
         sock: Any = self._sock
-        sock.sendall(self._replies.expect(batch, replies))
-        while not self._replies.feed(sock.recv(_READ_BYTES)):
-            pass
+        is_all = self._replies.feed(sock.ask(self._replies.expect(batch, replies), _READ_BYTES))
+        while not is_all:
+            is_all = self._replies.feed(sock.recv(_READ_BYTES))
 
 
 class _TimedTls(_Timed, redis.connection.SSLConnection):
