@@ -74,7 +74,7 @@ def test_a_silent_store_is_given_up_in_time() -> None:
 
 
 def test_one_failure_is_enough_to_stop_blocking_an_event_loop() -> None:
-    guard = Guard(Script(OSError(), OSError(), None))
+    guard = Guard(Script(OSError(), OSError(), None), mono_s=lambda: 0.0)
     assert not guard.is_slow
     with pytest.raises(StoreUnavailableError):
         guard.run(LOAD)
