@@ -26,7 +26,7 @@ from limpet.sessions.decide import Verdict
 from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
 from limpet.sessions.headers import ONLY_VARY, merge
 from limpet.sessions.policy import Policy
-from limpet.sessions.request_state import NO_WISHES, Client, Loaded, Wishes
+from limpet.sessions.request_state import NO_WISHES, Loaded, Wishes
 from limpet.sessions.service import SECRET_VARIABLE, SECURE_VARIABLE, STORE_VARIABLE, Options, Sessions
 from limpet.sessions.session import Session
 from limpet.sessions.session_id import split_secrets
