@@ -174,8 +174,7 @@ class FlaskSession(Session, SessionMixin):
 
     def unsaved_state(self) -> tuple[Wishes, dict[str, bytes]]:
         """Return all that would be saved, for comparison."""
-        wishes = NO_WISHES if self.wishes == NO_WISHES else replace(self.wishes)
-        return wishes, self._unsaved_values()
+        return NO_WISHES if self.wishes == NO_WISHES else replace(self.wishes), self._unsaved_values()
 
 
 class LimpetInterface(SessionInterface):
@@ -257,17 +256,8 @@ def _tell_late_changes(
 # Settings.
 
 
-_SETTINGS = (
-    "APPLICATION_ROOT",
-    "PERMANENT_SESSION_LIFETIME",
-    "SESSION_COOKIE_DOMAIN",
-    "SESSION_COOKIE_HTTPONLY",
-    "SESSION_COOKIE_NAME",
-    "SESSION_COOKIE_PARTITIONED",
-    "SESSION_COOKIE_PATH",
-    "SESSION_COOKIE_SAMESITE",
-    "SESSION_COOKIE_SECURE",
-)
+_COOKIE = ("DOMAIN", "HTTPONLY", "NAME", "PARTITIONED", "PATH", "SAMESITE", "SECURE")
+_NAMES = ["APPLICATION_ROOT", "PERMANENT_SESSION_LIFETIME", *(f"SESSION_COOKIE_{each}" for each in _COOKIE)]
 
 
 class _Settings(NamedTuple):
@@ -314,10 +304,6 @@ class _Settings(NamedTuple):
         return Policy(idle_s=self.lifetime_s, absolute_s=max(Policy().absolute_s, self.lifetime_s))
 
 
-def _as_written(app: Flask) -> list[Any]:
-    return [app.config.get(name) for name in _SETTINGS]
-
-
 class _Follower:
     # Flask reads its settings at every request, and many apps fill them in after their extensions
     # are set up, or in `before_request`.
@@ -328,7 +314,7 @@ class _Follower:
         self._seen: list[Any] = []
 
     def options(self, app: Flask) -> Options:
-        settings, self._seen = _Settings.of(app), _as_written(app)
+        settings, self._seen = _Settings.of(app), [*map(app.config.get, _NAMES)]
         options = self._options.copy()
         options["store"] = self._options.get("store") or app.config.get(STORE_VARIABLE)
         options["secret"] = self._options.get("secret") or _secret(app)
@@ -337,7 +323,7 @@ class _Follower:
         return options
 
     def follow(self, app: Flask, sessions: Sessions) -> None:
-        written = _as_written(app)
+        written = [*map(app.config.get, _NAMES)]
         if written == self._seen:
             return
         settings = _Settings.of(app)
