@@ -184,6 +184,8 @@ class RedisStore:
         # The operation's own commands, and what rides along with them.
         flow = steps(operation)
         wait = self._target.wait if is_durable(operation) else 0
+        if not wait and not self._clock.is_due:
+            return (yield from flow)
         try:
             commands = next(flow)
             while True:
