@@ -228,9 +228,11 @@ def test_stored_garbage_is_unknown(
     sessions = connect(valkey.port)
     cookie = begin(sessions, a=1)
     session_id = sessions.ring.read(cookie, time.time())
-    write(raw(valkey.port), record_key(session_id.key))  # type: ignore[union-attr]
+    key = record_key(session_id.key)  # type: ignore[union-attr]
+    write(raw(valkey.port), key)
     with pytest.raises(StoreUnavailableError):
         read(sessions, cookie)
+    raw(valkey.port).delete(key)  # other tests list this user's sessions in the same server
 
 
 class Nonsense:
