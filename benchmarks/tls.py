@@ -1,4 +1,5 @@
-"""TLS of limpet beside HAProxy and nginx: handshakes, full and resumed, and requests with keep-alive.
+"""TLS of limpet beside HAProxy and nginx: handshakes, full and resumed, and requests with keep-alive,
+over HTTP/1.1 and HTTP/2; limpet with one worker and with two.
 
 All proxies are measured in one run on one core, in turns; the other cores serve the targets and the
 load. What counts is the CPU time of the proxy with all its processes: the load may be what is slow.
@@ -22,12 +23,12 @@ from lab import machine
 from lab.processes import Lab
 from lab.proxies import ANCHOR, Proxy, start_targets
 from lab.tables import Row, print_table, ratio_to_anchor
-from lab.tls_proxies import start_tls_proxy, write_certificate
+from lab.tls_proxies import WORKERS, start_tls_proxy, write_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PROXIES = ("haproxy", "nginx", "limpet")
+PROXIES = ("haproxy", "nginx", *WORKERS)
 _CLIENT = Path(__file__).parent / "lab" / "tls_client.py"
 _CLIENTS = 4
 _COLUMNS = (
@@ -71,7 +72,8 @@ def _measure(lab: Lab, nginx: str, rounds: int, seconds: int) -> list[Row]:
         "TLS 1.3 resumed": connect("TLSv1_3", "resumed"),
         "TLS 1.2 full": connect("TLSv1_2", "full"),
         "TLS 1.2 resumed": connect("TLSv1_2", "resumed"),
-        "request, keep-alive": lambda proxy: _requests(lab, proxy, seconds),
+        "request, HTTP/1.1": lambda proxy: _requests(lab, proxy, seconds),
+        "request, HTTP/2": lambda proxy: _http2_requests(lab, proxy, seconds),
     }
     rows = []
     for what, load in loads.items():
@@ -138,6 +140,27 @@ def _requests(lab: Lab, proxy: Proxy, seconds: int) -> Row:
     done = re.search(r"(\d+) requests in ", out)
     if done is None or "Non-2xx" in out or "Socket errors" in out:
         proxy.process.fail(f"was not measured by wrk, which said\n{out}\nand it said")
+        raise AssertionError
+    return {"us": cpu_s / int(done[1]) * 1e6, "seen_s": int(done[1]) / seconds, "resumed_percent": None}
+
+
+def _http2_requests(lab: Lab, proxy: Proxy, seconds: int) -> Row:
+    argv = [machine.tool("taskset"), "-c", lab.load_cores, machine.tool("h2load"), "-t1", "-c8", "-m8"]
+    argv += [f"-D{seconds}", "--warm-up-time=0"]
+    if cookie := _cookie(proxy):
+        argv += ["-H", f"Cookie: {cookie}"]
+    before = sum(proxy.process.cpu_s())
+    out = subprocess.run(
+        [*argv, f"https://localhost:{proxy.port}/"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=seconds + 30,
+    ).stdout
+    cpu_s = sum(proxy.process.cpu_s()) - before
+    done = re.search(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", out)
+    if done is None or "Application protocol: h2" not in out:
+        proxy.process.fail(f"was not measured by h2load, which said\n{out}\nand it said")
         raise AssertionError
     return {"us": cpu_s / int(done[1]) * 1e6, "seen_s": int(done[1]) / seconds, "resumed_percent": None}
 

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from lab.processes import Lab, Process
 
 _START_S = 20.0
+#: Workers of each limpet.
+WORKERS = {"limpet": 1, "limpet-2-workers": 2}
 _CIPHERS = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305"
 
 _LIMPET_TOML = """
+workers = {workers}
 [[listeners]]
 address = "127.0.0.1:{port}"
-http2 = false
 [listeners.tls]
 certificates = [{{ certificate = "{chain}", key = "{key}" }}]
 [target_groups.web]
@@ -51,7 +53,7 @@ defaults
   http-reuse always
   option forwardfor
 frontend clients
-  bind 127.0.0.1:{port} ssl crt {both}
+  bind 127.0.0.1:{port} ssl crt {both} alpn h2,http/1.1
   default_backend targets
 backend targets
   balance roundrobin
@@ -67,7 +69,7 @@ http {{
   client_body_temp_path {directory}/bodies; proxy_temp_path {directory}/answers;
   upstream targets {{ {targets} keepalive 256; }}
   server {{
-    listen 127.0.0.1:{port} ssl;
+    listen 127.0.0.1:{port} ssl http2;
     ssl_certificate {chain}; ssl_certificate_key {key};
     ssl_protocols TLSv1.2 TLSv1.3; ssl_ciphers {ciphers}; ssl_session_cache none;
     location / {{
@@ -112,9 +114,10 @@ def start_tls_proxy(
     [port] = machine.free_ports(1)
     chain, key, both = files
     places = [f"127.0.0.1:{target}" for target in targets]
-    if name == "limpet":
+    if name in WORKERS:
         listed = ", ".join(f'"{place}"' for place in places)
-        path = lab.write("tls.toml", _LIMPET_TOML.format(port=port, chain=chain, key=key, targets=listed))
+        text = _LIMPET_TOML.format(port=port, chain=chain, key=key, targets=listed, workers=WORKERS[name])
+        path = lab.write(f"{name}.toml", text)
         argv = [machine.limpet_command(), "up", str(path), "--access-log", "off", "--admin", "127.0.0.1:0"]
     elif name == "haproxy":
         listed = "\n  ".join(f"server t{i} {place} cookie t{i}" for i, place in enumerate(places))
