@@ -318,7 +318,9 @@ class ClientSettings(_Strict):
         (),
         description="Networks that the limits per client do not concern; nor do they `trusted_proxies`.",
     )
-    header_timeout_s: Seconds = Field(10, description="Seconds for a whole request head.")
+    header_timeout_s: Seconds = Field(
+        10, description="Seconds for a whole request head, or for a TLS handshake."
+    )
     body_timeout_s: Seconds = Field(60, description="Seconds between two parts of a request body.")
     keep_alive_s: Seconds = Field(75, description="Seconds an idle client connection is kept.")
     send_timeout_s: Seconds = Field(60, description="Seconds a client may not read its response.")

@@ -99,7 +99,7 @@ class ClientLimits:
         requests_per_s_per_client: that a client may ask for in the long run; more is a 429; 0 for no limit.
         burst: requests that a client may ask for at once.
         exempt_networks: whose clients the limits per client do not concern.
-        header_timeout_s: from the first byte of a head to its last.
+        header_timeout_s: from the first byte of a head to its last; also for a whole TLS handshake.
         body_timeout_s: between two reads of a request body.
         keep_alive_s: how long an idle client connection is kept.
         send_timeout_s: how long a client may not read what it is sent.

@@ -11,6 +11,10 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from tls_kit import TLS_1_2, TLS_1_3, ask, tls_listener
 
+from limpet.config.certificates import listener_tls
+from limpet.config.schema import ListenerTlsSettings
+from limpet.proxy.tls.contexts import ServerContexts
+
 
 async def serve(ground, *certificates, data=None, **settings):
     await ground.server("A")
@@ -145,6 +149,16 @@ def test_sessions_are_resumed_but_not_those_of_older_keys(play, authority, clien
         assert not (await connect(session))[1]
 
     play(story)
+
+
+def test_the_keys_of_tickets_are_made_anew(authority):
+    listener = ListenerTlsSettings.model_validate({"certificates": [authority.issue("shop.example")]})
+    contexts = ServerContexts(listener_tls("tls", listener), ["http/1.1"], now_s=0)
+    first = contexts.first(now_s=11 * 3600)
+    assert contexts.first(now_s=0) is first
+    second = contexts.first(now_s=13 * 3600)
+    assert second is not first
+    assert contexts.first(now_s=24 * 3600) is second
 
 
 def test_clients_show_certificates(play, authority, clients):
