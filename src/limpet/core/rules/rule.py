@@ -56,7 +56,7 @@ class Action(Protocol):
     def only_group(self) -> str: ...  # noqa: D102
 
     def act(self, rule: Rule, request: RequestHead, around: Surroundings) -> Verdict:
-        """Decide. Whatever becomes of the request, `leave` has to be told of its end."""
+        """Decide. Whatever becomes of the request, a `choice` has to be told of its end (`leave_group`)."""
         ...
 
 
