@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import stat
 import sys
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from limpet.proxy.exchange import Exchange
 
@@ -34,14 +36,16 @@ class AccessLog:
         self._path = path
         self._format: Callable[[Exchange], bytes] = format_json if form == "json" else format_text
         self._fd = self._open()
+        # Several workers may write to one pipe, which keeps only short writes together.
+        self._is_pipe = stat.S_ISFIFO(os.fstat(self._fd).st_mode)
 
     def write(self, exchanges: Iterable[Exchange]) -> None:
         """Append finished exchanges. A full disk loses lines, never requests."""
         form = self._format
         data = b"".join([form(exchange) for exchange in exchanges])
         try:
-            while data:
-                data = data[os.write(self._fd, data) :]
+            for part in _whole_lines(data) if self._is_pipe else (data,):
+                _write_all(self._fd, part)
         except OSError as error:
             sys.stderr.write(f"limpet: the access log cannot be written: {error}\n")
 
@@ -63,6 +67,21 @@ class AccessLog:
     def _close_fd(self) -> None:
         if self._path != "-":
             os.close(self._fd)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _whole_lines(data: bytes) -> Iterator[bytes]:
+    # Parts of at most PIPE_BUF bytes that end with a line, where lines are not longer than that.
+    start = 0
+    while start < len(data):
+        end = start + select.PIPE_BUF
+        cut = len(data) if end >= len(data) else data.rfind(b"\n", start, end) + 1 or end
+        yield data[start:cut]
+        start = cut
 
 
 class _Clock:

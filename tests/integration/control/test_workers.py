@@ -1,16 +1,21 @@
 """Several workers are one balancer: what they share, and what the death of one costs."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
+from limpet.control.plane import workers
 
 WORKERS = {"workers": 2}
 
@@ -412,3 +417,33 @@ async def counted(ground):
     assert status == 200
     families = text_string_to_metric_families(text.decode())
     return sum(x.value for family in families for x in family.samples if x.name == "limpet_requests_total")
+
+
+def test_a_worker_that_does_nothing_any_more_is_replaced(play, monkeypatch):
+    monkeypatch.setattr(workers, "_STUCK_S", 1.0)
+    monkeypatch.setattr(workers, "_STUCK_AGAIN_S", 0.2)
+
+    async def story(ground):
+        await start(ground, "A")
+        stuck = pids(ground)[0]
+        os.kill(stuck, signal.SIGSTOP)
+        await replaced(ground, stuck)
+        assert ground.balancer.plane.deaths == 1
+        assert [(await ground.get())[0] for _ in range(10)] == [200] * 10
+
+    play(story)
+
+
+def test_lines_of_several_workers_are_not_mixed_up_in_a_pipe(limpet):
+    running = limpet("up", "--target", "http://127.0.0.1:1", "--workers", "2")
+    url = running.url
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        paths = [f"/{'x' * (number % 1500)}" for number in range(400)]
+        statuses = set(pool.map(lambda path: httpx.get(url + path).status_code, paths))
+    assert statuses == {502}
+    assert running.end() == 0
+    lines = [line for line in running.lines if '"GET /' in line]
+    assert len(lines) == 400
+    assert all(
+        re.fullmatch(r'\S+ 127\.0\.0\.1 \S+ "GET /x* HTTP/1\.1" 502 .* connect_failed', x) for x in lines
+    )

@@ -59,6 +59,11 @@ class Channel:
         if is_first:
             self._write()
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What the other end has not read yet, and the system does not hold."""
+        return sum(len(data) for data, _ in self._unsent)
+
     def close(self) -> None:
         """Close this end; what is unsent is lost."""
         if self._is_open:

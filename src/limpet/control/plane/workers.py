@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 _START_S = 20.0
 _ANSWER_S = 2.0
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.1, 5.0
+#: A worker that shows no sign of life for so long, and for so long after that was noticed, is stuck.
+_STUCK_S, _STUCK_AGAIN_S = 30.0, 5.0
+#: So much that a worker was told and has not read means the same.
+_MAX_UNSENT_BYTES = 16 << 20
 #: A worker that has lived so long has started well.
 _SETTLED_S = 30.0
 
@@ -143,6 +147,7 @@ class Workers:
     def refresh(self) -> Totals:
         """Add up what the workers have written down."""
         board = self._board
+        self._end_the_stuck()
         for state, slot in self._slots.items():
             before = self._counted.get(state, Counter())
             requests, errors, queued = board.counts(slot)
@@ -266,6 +271,19 @@ class Workers:
             before["requests"] += left[0]
             before["errors"] += left[1]
 
+    def _end_the_stuck(self) -> None:
+        # Not at the first look: after a pause of the whole machine everybody seems stuck.
+        now_s = asyncio.get_running_loop().time()
+        for worker in self._living():
+            seen_s = self._board.get(worker.number, "seen_ms") / 1000
+            if now_s - seen_s < _STUCK_S and worker.unsent_bytes < _MAX_UNSENT_BYTES:
+                worker.stuck_since_s = None
+            elif worker.stuck_since_s is None:
+                worker.stuck_since_s = now_s
+            elif now_s - worker.stuck_since_s > _STUCK_AGAIN_S:
+                self._on_message(f"worker {worker.number} does nothing any more and is ended")
+                worker.end()
+
     async def _kill(self) -> None:
         await asyncio.gather(*(worker.kill() for worker in self._workers))
 
@@ -314,6 +332,7 @@ class _Worker:
         self._ready = asyncio.Event()
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
+        self.stuck_since_s: float | None = None
         self.outcomes: Mapping[Outcome, list[float]] = {}
 
     async def start(self) -> None:
@@ -326,6 +345,7 @@ class _Worker:
         board = self._all.board_descriptor
         numbers = (self.number, self._count, theirs.fileno(), board)
         self._ready.clear()
+        self.stuck_since_s = None
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -345,7 +365,19 @@ class _Worker:
         for waiting in (ready, dead):
             waiting.cancel()
         if not is_ready:
+            await self.kill()
             raise WorkerError(f"worker {self.number} did not start; its output says why")
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What it was told and has not read."""
+        return self._channel.unsent_bytes if self._channel is not None else 0
+
+    def end(self) -> None:
+        """Kill it; `wait` tells when it has ended."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
 
     async def wait(self) -> str:
         """Wait for the process to end and return how it did."""
@@ -361,8 +393,7 @@ class _Worker:
                 async with asyncio.timeout(_ANSWER_S if not self.is_ready else 0.5):
                     await self._process.wait()
             if self._process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.kill()
+                self.end()
                 await self._process.wait()
         self._ended()
 
