@@ -100,6 +100,7 @@ def _revoke(sessions: Sessions, user_keys: list[str], reference: str) -> Flow[bo
 def revoke_everyone(sessions: Sessions) -> Flow[None]:
     """End every session of every user."""
     yield from ask(RevokeEveryone(sessions.now_s()))
+    sessions.events.ended(EndReason.REVOKED, "of everyone")
 
 
 def _records(sessions: Sessions, user_keys: list[str]) -> Flow[dict[Key, Record]]:
