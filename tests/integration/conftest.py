@@ -10,6 +10,8 @@ import uvloop
 from limpet.config.load import load_data
 from limpet.control.admin import AdminServer
 from limpet.control.balancer import Balancer
+from limpet.control.discovery.contract import DiscoveryError
+from limpet.control.discovery.resolver import Addresses
 from limpet.core.address import parse_address
 
 
@@ -80,7 +82,7 @@ class Ground:
             **data,
         }
         (self.tmp_path / "keys").write_text("6b" * 32)
-        self.balancer = Balancer(lambda: load_data(self.data), look_up, self.messages.append)
+        self.balancer = Balancer(lambda: load_data(self.data), _answering(look_up), self.messages.append)
         self.admin = AdminServer(self.balancer)
         await self.admin.start(parse_address("127.0.0.1:0"))
         await self.balancer.start()
@@ -123,6 +125,23 @@ class Ground:
             await self.admin.stop()
         for server in self.servers.values():
             await server.stop()
+
+
+def _answering(look_up):
+    """Make a look-up of a function that returns a name's addresses, or raises OSError."""
+    if look_up is None:
+        return None
+
+    async def answer(name, servers):
+        try:
+            found = await look_up(name)
+        except OSError as error:
+            raise DiscoveryError(str(error)) from error
+        if not found:
+            raise DiscoveryError("no address")
+        return Addresses(tuple(found))
+
+    return answer
 
 
 async def exchange(port, method, path, headers, body=b""):

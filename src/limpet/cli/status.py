@@ -53,6 +53,12 @@ def status(client: AdminClient, as_json: bool) -> None:
         if group["is_failing_open"]:
             title += "; no target is healthy, so all get requests"
         output.print(escape(title), style="bold")
+        for source in group["sources"]:
+            if source.get("is_failing"):
+                since = source["last_success"] or "never"
+                output.print(
+                    escape(f"{source['source']}: {source['last_error']} (last success: {since})"), style="red"
+                )
         output.print(_table(group["targets"]))
 
 
@@ -68,7 +74,7 @@ def _table(targets: list[dict[str, Any]]) -> Table:
         table.add_row(
             escape(target["name"]),
             escape(target["address"]),
-            f"[{_COLOURS.get(health, 'dim')}]{health}[/]",
+            f"[{_COLOURS.get(health, 'dim')}]{health}{', terminating' * target['is_terminating']}[/]",
             *[str(target[name]) for name in _NUMBERS],
             escape(target["detail"]),
         )

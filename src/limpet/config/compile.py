@@ -18,6 +18,8 @@ from limpet.core.target_health import HealthThresholds
 from limpet.core.tls import HttpsRedirect
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from limpet.config import schema
     from limpet.core.tls import TargetTls
 
@@ -25,8 +27,8 @@ _DEFAULT_DURATION_S = 86400
 DEFAULT_COOKIE = "limpet"
 
 
-def targets(settings: schema.TargetGroupSettings) -> list[Target]:
-    """Return a group's targets; DNS names are not resolved."""
+def targets(settings: Iterable[schema.TargetSettings]) -> list[Target]:
+    """Return targets as they are listed; DNS names are not resolved."""
     return [
         Target(
             id=target.name or target_id(str(parse_address(target.address, default_port=80))),
@@ -35,7 +37,7 @@ def targets(settings: schema.TargetGroupSettings) -> list[Target]:
             is_backup=target.backup,
             is_in_maintenance=target.maintenance,
         )
-        for target in settings.targets
+        for target in settings
     ]
 
 

@@ -68,12 +68,20 @@ def load_data(data: dict[str, Any]) -> Settings:
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
-        lines = [_line(detail) for detail in _causes(error.errors())]
-        raise ConfigError(lines + _problems_of_parts(data, error.errors())) from None
+        raise ConfigError(describe(error) + _problems_of_parts(data, error.errors())) from None
     found = problems(settings)
     if found:
         raise ConfigError(found)
     return settings
+
+
+def describe(error: ValidationError, model: type[BaseModel] = Settings) -> list[str]:
+    """Return each mistake that the schema found, as `path: what is wrong; what to do`.
+
+    Args:
+        model: what was validated.
+    """
+    return [_line(detail, model) for detail in _causes(error.errors())]
 
 
 def _problems_of_parts(data: dict[str, Any], details: list[ErrorDetails]) -> list[str]:
@@ -109,12 +117,12 @@ def _causes(details: list[ErrorDetails]) -> list[ErrorDetails]:
     ]
 
 
-def _line(detail: ErrorDetails) -> str:
+def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
     path = ".".join(str(part) for part in detail["loc"] if not str(part).startswith("function-"))
     value = detail["input"]
     kind = detail["type"]
     if kind == "extra_forbidden":
-        return f"{path}: unknown setting; {_nearest(detail['loc'])}"
+        return f"{path}: unknown setting; {_nearest(detail['loc'], model)}"
     if kind == "missing":
         return f"{path}: is missing; add it"
     if kind == "value_error":
@@ -151,15 +159,14 @@ def _advice(detail: ErrorDetails) -> str:
     return _WORDS.get(kind, message.replace("input should", "it should"))
 
 
-def _nearest(location: tuple[int | str, ...]) -> str:
-    names = _names_at(location[:-1])
+def _nearest(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    names = _names_at(location[:-1], model)
     near = difflib.get_close_matches(str(location[-1]), names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"the settings here are {', '.join(names)}"
 
 
-def _names_at(location: tuple[int | str, ...]) -> list[str]:
+def _names_at(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
     # Walks the schema along a location; parts that are indexes or free names step over a level.
-    model: type[BaseModel] = Settings
     parts = iter(location)
     for part in parts:
         field = model.model_fields.get(str(part))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from limpet.config import rule_schema, schema
+from limpet.config import discovery_schema, rule_schema, schema
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -57,6 +57,7 @@ _SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
     ("Header fields", "request_headers = {...}", rule_schema.FieldEditSettings),
     ("Target groups", "[target_groups.NAME]", schema.TargetGroupSettings),
     ("Targets", "targets = [...]", schema.TargetSettings),
+    ("Discovery", "[target_groups.NAME.discovery]", discovery_schema.DiscoverySettings),
     ("Stickiness", "[target_groups.NAME.stickiness]", schema.StickinessSettings),
     ("Health checks", "[target_groups.NAME.health_check]", schema.HealthCheckSettings),
     ("Limits towards targets", "[target_groups.NAME.limits]", schema.LimitSettings),

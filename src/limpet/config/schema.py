@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
+from limpet.config.discovery_schema import DiscoverySettings
 from limpet.config.rule_schema import RuleSettings
 from limpet.config.value_types import FieldName, Name, Whole
 from limpet.core.address import parse_address
@@ -36,7 +37,8 @@ def _network(value: str) -> str:
     return value
 
 
-def _as_target(value: Any) -> Any:
+def as_target(value: Any) -> Any:
+    """Let an address stand for a target."""
     return {"address": value} if isinstance(value, str) else value
 
 
@@ -223,9 +225,10 @@ class LimitSettings(_Strict):
 class TargetGroupSettings(_Strict):
     """Targets that serve the same application."""
 
-    targets: tuple[Annotated[TargetSettings, BeforeValidator(_as_target)], ...] = Field(
-        description="The targets: addresses, or tables."
+    targets: tuple[Annotated[TargetSettings, BeforeValidator(as_target)], ...] = Field(
+        (), description="The targets: addresses, or tables; at least one, or `discovery`."
     )
+    discovery: DiscoverySettings | None = Field(None, description="Where further targets come from.")
     algorithm: Literal[
         "round_robin",
         "weighted_random",
@@ -255,7 +258,9 @@ class TargetGroupSettings(_Strict):
         le=900,
         description="Seconds in which a recovered target's share grows to its weight; 0 for at once.",
     )
-    dns_interval_s: Seconds = Field(10, description="Seconds between two look-ups of targets given by name.")
+    dns_interval_s: Seconds = Field(
+        10, description="Most seconds between two look-ups of a name; less if its TTL is less (1 at least)."
+    )
 
 
 class ListenerSettings(_Strict):

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from limpet.config import certificates
 from limpet.config import compile as compiled
 from limpet.config.compile_rules import ordered, pin_cookie, pin_duration_s
+from limpet.config.discovery_schema import discovery_problems
 from limpet.config.rule_problems import pin_problems, rule_problems, session_header_problems
 from limpet.core.address import parse_address
 from limpet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from limpet.config.schema import (
         AdminSettings,
@@ -48,7 +49,7 @@ def group_problems(name: str, group: TargetGroupSettings) -> list[str]:
     """Return every mistake within one target group."""
     path = f"target_groups.{name}"
     return [
-        *_targets(f"{path}.targets", group),
+        *_membership(path, group),
         *_stickiness(f"{path}.stickiness", group.stickiness),
         *_health_check(f"{path}.health_check", group),
         *_target_tls(name, group),
@@ -139,7 +140,8 @@ def _target_tls(name: str, group: TargetGroupSettings) -> Iterator[str]:
         compiled.target_tls(name, group)
     except ConfigError as error:
         yield from error.problems
-    if group.tls != type(group.tls)() and not any(map(_is_https, group.targets)):
+    may_discover = group.discovery is not None and (group.discovery.https or group.discovery.type == "file")
+    if group.tls != type(group.tls)() and not may_discover and not any(map(_is_https, group.targets)):
         yield f"target_groups.{name}.tls: no target has an https:// address; write https:// before them"
 
 
@@ -171,18 +173,25 @@ def _files(settings: Settings) -> Iterator[str]:
             yield f"error_pages.{status}: {str(path)!r} is no file; correct the path"
 
 
-def _targets(path: str, group: TargetGroupSettings) -> Iterator[str]:
-    if not group.targets:
-        yield f"{path}: is empty; add at least one target"
-    addresses = Counter(str(parse_address(target.address, default_port=80)) for target in group.targets)
+def _membership(path: str, group: TargetGroupSettings) -> Iterator[str]:
+    if not group.targets and group.discovery is None:
+        yield f"{path}.targets: is empty; add at least one target"
+    yield from target_problems(f"{path}.targets", group.targets)
+    if group.discovery is not None:
+        yield from discovery_problems(f"{path}.discovery", group.discovery)
+
+
+def target_problems(path: str, targets: Sequence[TargetSettings]) -> Iterator[str]:
+    """Return every mistake in a list of targets."""
+    addresses = Counter(str(parse_address(target.address, default_port=80)) for target in targets)
     for address, count in addresses.items():
         if count > 1:
             yield f"{path}: {address!r} stands {count} times; give one target a higher weight instead"
-    names = Counter(target.name for target in group.targets if target.name is not None)
+    names = Counter(target.name for target in targets if target.name is not None)
     for name, count in names.items():
         if count > 1:
             yield f"{path}: the name {name!r} stands {count} times; give each target its own"
-    for index, target in enumerate(group.targets):
+    for index, target in enumerate(targets):
         if parse_address(target.address, default_port=80).port == 0:
             yield f"{path}.{index}.address: {target.address!r} has port 0; write the target's port"
 

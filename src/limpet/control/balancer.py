@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from limpet.config import compile as compiled
 from limpet.config.warnings import warnings
-from limpet.control import certificates, dns, sockets
+from limpet.control import certificates, discovery, sockets
+from limpet.control.discovery.membership import Membership
 from limpet.control.health_checker import HealthChecker
 from limpet.control.keys import LoadedKeys, load_keys
 from limpet.control.plane.local import NOTHING, LocalPlane
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from limpet.config.schema import AccessLogSettings, Settings
-    from limpet.control.dns import LookUp
+    from limpet.control.discovery.contract import LookUp
     from limpet.control.inherited import Inherited
     from limpet.control.plane.contract import DataPlane
     from limpet.core.address import Address
@@ -59,12 +60,13 @@ class Balancer:
 
     Args:
         load: reads the settings anew; raises ConfigError.
-        look_up: resolves DNS names; the system's resolver if absent.
+        look_up: finds the addresses of names; `discovery.resolver` if absent.
         on_message: gets sentences for the operator.
         inherited: sockets that listen already.
 
     Attributes:
         settings: the current ones.
+        membership: who belongs to each group, and says so.
         plane: the data plane.
         snapshot: what it was given last.
         state: of the targets.
@@ -83,9 +85,7 @@ class Balancer:
         self._load = load
         self._on_message = on_message
         self._loop = asyncio.get_running_loop()
-        self._look_up = look_up or dns.system_look_up(self._loop)
-        self._names: dict[str, list[str]] = {}
-        self._resolved: dict[str, list[Target]] = {}  # by group, as last registered
+        self.membership = Membership(look_up or discovery.look_up, self._exchange, on_message)
         self._tasks: list[asyncio.Task[None]] = []
         self._reload_lock = asyncio.Lock()
         self.settings = load()
@@ -117,20 +117,19 @@ class Balancer:
         """
         async with self._reload_lock:  # the admin listener may be there already
             listeners = _listeners(self.settings)
-            targets = await self._targets(self.settings)
+            await self.membership.prepare(self.settings)
             await self.plane.start()
             self._use_log(self.settings.access_log)
             self.plane.use_tracing(self.settings.tracing)
             forwarding, tls = _forwarding(self.settings), _target_tls(self.settings)
+            targets = self.membership.use(self.settings)
             self.state.apply(self.settings, self._sealing(self.keys), targets, listeners, forwarding, tls)
-            self._resolved = targets
             self._warn(self.settings)
             self.checker.watch(self.state.groups)
             await self.checker.first_round(_FIRST_ROUND_S)
             await self._open(listeners)
         self._tasks = [
-            asyncio.create_task(supervise(work, self._on_message))
-            for work in (self._tick, self._watch_names, self._warn_daily)
+            asyncio.create_task(supervise(work, self._on_message)) for work in (self._tick, self._warn_daily)
         ]
 
     async def reload(self) -> None:
@@ -145,6 +144,8 @@ class Balancer:
             except ConfigError:
                 self.refused_reloads += 1
                 raise
+            finally:
+                self.membership.keep()
             self.reloads += 1
 
     async def _reload(self) -> None:
@@ -153,8 +154,8 @@ class Balancer:
         forwarding = _forwarding(settings)
         listeners = _listeners(settings)
         tls = _target_tls(settings)
-        targets = await self._targets(settings)
         check_tracing(settings.tracing)
+        await self.membership.prepare(settings)
         is_same_log = settings.access_log == self.settings.access_log
         if not is_same_log:
             _check_log(settings.access_log)
@@ -162,8 +163,8 @@ class Balancer:
         changed = _changed(self.bound, listeners)
         await self._open([x for x in listeners if x not in self.bound and x not in changed.values()])
         self._relisten(changed, listeners)
+        targets = self.membership.use(settings)
         self.state.apply(settings, self._sealing(keys), targets, listeners, forwarding, tls)
-        self._resolved = targets
         if not is_same_log:
             self._use_log(settings.access_log)
         if settings.tracing != self.settings.tracing:
@@ -183,6 +184,7 @@ class Balancer:
         Returns:
             How many requests were cut.
         """
+        self.membership.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -226,6 +228,7 @@ class Balancer:
         while True:
             await asyncio.sleep(_TICK_S)
             self.plane.refresh()
+            self.membership.tick()
             self.state.tick()
 
     async def _warn_daily(self) -> None:
@@ -239,38 +242,14 @@ class Balancer:
         for warning in certificates.warnings(snapshot.listeners, targets, time.time()):
             self._on_message(f"warning: {warning}")
 
-    async def _watch_names(self) -> None:
-        while True:
-            await asyncio.sleep(min(group.dns_interval_s for group in self.settings.target_groups.values()))
-            settings = self.settings
-            for name, group in settings.target_groups.items():
-                targets = compiled.targets(group)
-                if not any(target.address.is_name for target in targets):
-                    continue
-                resolved = await dns.resolve(targets, self._names, self._look_up)
-                if self.settings is not settings:  # a reload came first: this is about the past
-                    break
-                self._register(name, resolved)
-
-    def _register(self, group_name: str, resolved: list[Target]) -> None:
-        # Only what DNS has changed: the rest keeps what commands have made of it.
-        before, self._resolved[group_name] = self._resolved[group_name], resolved
-        come = [target for target in resolved if target not in before]
-        gone = {target.id for target in before} - {target.id for target in resolved}
-        if come or gone:
-            self.state.exchange(group_name, come, gone)
-            self.checker.watch(self.state.groups)
+    def _exchange(self, group_name: str, before: list[Target], after: list[Target]) -> None:
+        self.state.exchange(group_name, before, after)
+        self.checker.watch(self.state.groups)
 
     # reading settings
 
     def _sealing(self, keys: LoadedKeys) -> Sealing:
         return Sealing(keys.ring, os.urandom)
-
-    async def _targets(self, settings: Settings) -> dict[str, list[Target]]:
-        return {
-            name: await dns.resolve(compiled.targets(group), self._names, self._look_up)
-            for name, group in settings.target_groups.items()
-        }
 
     def _relisten(self, changed: dict[Listener, Listener], wanted: tuple[Listener, ...]) -> None:
         for old, new in changed.items():

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-_INTERVAL_S = 1.0
+#: Seconds between two looks.
+INTERVAL_S = 1.0
 
 
 def watch_file(path: Path, on_change: Callable[[], None]) -> None:
@@ -21,12 +22,12 @@ def watch_file(path: Path, on_change: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
 
     def look(before: tuple[int, int, int] | None) -> None:
-        now = _mark(path)
+        now = mark(path)
         if now is not None and now != before:
             on_change()
-        loop.call_later(_INTERVAL_S, look, now or before)
+        loop.call_later(INTERVAL_S, look, now or before)
 
-    loop.call_later(_INTERVAL_S, look, _mark(path))
+    loop.call_later(INTERVAL_S, look, mark(path))
 
 
 def watch_files(paths: Callable[[], Iterable[Path]], on_change: Callable[[], None]) -> None:
@@ -40,18 +41,19 @@ def watch_files(paths: Callable[[], Iterable[Path]], on_change: Callable[[], Non
     loop = asyncio.get_running_loop()
 
     def look(settled: dict[Path, tuple[int, int, int]], before: dict[Path, tuple[int, int, int]]) -> None:
-        now = {path: mark for path in paths() if (mark := _mark(path)) is not None}
-        is_same = all(settled.get(path, mark) == mark for path, mark in now.items())
+        now = {path: found for path in paths() if (found := mark(path)) is not None}
+        is_same = all(settled.get(path, found) == found for path, found in now.items())
         if not is_same and now == before:
             on_change()
         if is_same or now == before:
             settled = settled | now
-        loop.call_later(_INTERVAL_S, look, settled, now)
+        loop.call_later(INTERVAL_S, look, settled, now)
 
     loop.call_soon(look, {}, {})
 
 
-def _mark(path: Path) -> tuple[int, int, int] | None:
+def mark(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes whenever a file is changed or replaced; None if there is none now."""
     try:
         found = path.stat()
     except OSError:  # between two steps of a replacement

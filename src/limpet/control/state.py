@@ -14,7 +14,7 @@ come back: it is *leaving*, outside its group, and has the same delay.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from limpet.config import compile as compiled
@@ -26,10 +26,10 @@ from limpet.core.model import Snapshot, TargetGroup
 from limpet.core.rules.group_pin import GroupPin
 from limpet.core.slow_start import is_over, ramped_weight
 from limpet.core.stickiness import KINDS
-from limpet.core.target import SERVING, Health, TargetState
+from limpet.core.target import SERVING, Health, Target, TargetState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from limpet.config.schema import Settings, TargetGroupSettings
     from limpet.core.balancing.policy import Policy, PolicySettings
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from limpet.core.rules.table import RuleTable
     from limpet.core.stickiness.contract import Stickiness
     from limpet.core.stickiness.settings import Sealing, StickinessSettings
-    from limpet.core.target import Target
     from limpet.core.tls import TargetTls
 
 
@@ -136,14 +135,25 @@ class State:
         self._forwarding = forwarding
         self.publish()
 
-    def exchange(self, group_name: str, come: list[Target], gone: set[str]) -> None:
-        """Register some targets of a group and drain others; the rest stays as it is."""
+    def exchange(self, group_name: str, before: Iterable[Target], after: Iterable[Target]) -> None:
+        """Take over what discovery has changed; the rest stays as commands have made it.
+
+        Args:
+            before: all targets of the group as discovery knew them last.
+            after: and now.
+        """
         group = self.groups[group_name]
-        self._note_first_batch(group, {target.id for target in come})
-        for target in come:
-            self._put(group, target)
-        for target_id in gone & set(group.targets):
-            self._drain(group, group.targets[target_id])
+        old = {target.id: target for target in before}
+        new = {target.id: target for target in after}
+        self._note_first_batch(group, new.keys() - old.keys())
+        for target in new.values():
+            if target.id not in old:
+                self._put(group, target)
+            elif target != old[target.id]:
+                self._amend(group, old[target.id], target)
+        for target_id in old.keys() - new.keys():
+            if target_id in group.targets:
+                self._drain(group, group.targets[target_id])
         self.publish()
 
     def add(self, group_name: str, target: Target) -> None:
@@ -318,6 +328,17 @@ class State:
             state.health_detail = "registered again"
         state.target = target
         self._settle_maintenance(group, state)
+
+    def _amend(self, group: GroupState, old: Target, new: Target) -> None:
+        state = group.targets.get(new.id)
+        if state is None or new.id in group.drains:  # a command has taken it out
+            return
+        changes = {
+            field.name: getattr(new, field.name)
+            for field in fields(Target)
+            if getattr(new, field.name) != getattr(old, field.name)
+        }
+        self._put(group, replace(state.target, **changes))
 
     def _settle_maintenance(self, group: GroupState, state: TargetState) -> None:
         if state.target.is_in_maintenance:

@@ -48,6 +48,8 @@ class Target:
         weight: share of new sessions, 0 to 1000; 0 keeps its sessions and gets no new one.
         is_backup: gets requests only while no ordinary target can take any.
         is_in_maintenance: takes no request at all and is not checked.
+        is_terminating: who discovered it says that it is about to go: it keeps its sessions, and
+            gets no new one while anybody else can take it.
         host_name: DNS name that its address was found by; "" if it was given by address.
     """
 
@@ -56,6 +58,7 @@ class Target:
     weight: int = 1
     is_backup: bool = False
     is_in_maintenance: bool = False
+    is_terminating: bool = False
     host_name: str = ""
 
 

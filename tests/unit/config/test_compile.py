@@ -9,7 +9,7 @@ from limpet.config.load import load_data
 
 def test_names_of_targets_are_stable_and_show_no_address():
     settings = settings_from_flags(Flags(targets=["http://127.0.0.1:9001", "unix:/run/a.sock", "[::1]:9001"]))
-    ids = [target.id for target in compiled.targets(settings.target_groups["default"])]
+    ids = [target.id for target in compiled.targets(settings.target_groups["default"].targets)]
     assert ids == [compiled.target_id(x) for x in ("127.0.0.1:9001", "unix:/run/a.sock", "[::1]:9001")]
     assert len(set(ids)) == 3
     assert not any("9001" in name for name in ids)

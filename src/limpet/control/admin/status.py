@@ -30,6 +30,7 @@ async def status(balancer: Balancer) -> dict[str, Any]:
                 "stickiness": group.stickiness.kind,
                 "is_failing_open": frozen.is_failing_open,
                 "sessions_are_truncated": active[group.name].is_truncated,
+                "sources": balancer.membership.describe(group.name),
                 "targets": [describe(state, active[group.name].counts) for state in group.targets.values()],
             }
         )
@@ -69,6 +70,7 @@ def describe(state: TargetState, sessions: Mapping[str, int]) -> dict[str, Any]:
         "weight": state.target.weight,
         "effective_weight": round(state.weight, 3),
         "is_backup": state.target.is_backup,
+        "is_terminating": state.target.is_terminating,
         "is_serving": state.takes_sticky and state.health is not Health.DRAINING,
         "in_flight": state.in_flight,
         "queued": state.queued,
