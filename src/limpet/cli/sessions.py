@@ -215,8 +215,13 @@ def _table(listed: list[Listed]) -> Table:
         table.add_column(name, overflow="fold")
     for each in listed:
         times = [_time(each.auth_s), _time(each.seen_s), _time(each.ends_s)]
-        table.add_row(each.reference, escape(each.device), escape(each.address), *times)
+        table.add_row(each.reference, _shown(each.device), _shown(each.address), *times)
     return table
+
+
+def _shown(text: str) -> str:
+    # A User-Agent is what somebody sends; it must not move the cursor or recolour the terminal.
+    return escape("".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text))
 
 
 def _time(time_s: float) -> str:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
+_SEMICOLON = ord(";")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CookieAttributes:
     """Attributes of the cookies that limpet sets.
@@ -86,11 +89,10 @@ def remove(cookie: bytes, names: Collection[bytes]) -> bytes:
     for name in names:
         at = cookie.find(name)
         while at >= 0:
-            start = cookie.rfind(b";", 0, at) + 1
-            after_name = cookie[at + len(name) :].lstrip(b" \t")[:1]
-            if cookie[start:at].strip(b" \t") or after_name not in b"=;":
+            if not _begins_pair(cookie, at) or not _ends_name(cookie, at + len(name)):
                 at = cookie.find(name, at + 1)  # only a part of another name, or of a value
                 continue
+            start = cookie.rfind(b";", 0, at) + 1
             end = cookie.find(b";", at)
             cookie = cookie[:start] + cookie[end + 1 :] if end >= 0 else cookie[: max(start - 1, 0)]
             at = cookie.find(name, start)
@@ -122,8 +124,17 @@ def _begins_pair(cookie: bytes, at: int) -> bool:
     # Whether a cookie's name begins here and not in the middle of another name or value.
     if at == 0 or cookie[at - 2 : at] == b"; ":
         return True
-    before = cookie[:at].rstrip(b" \t")
-    return not before or before.endswith(b";")
+    # No copy of what comes before: a name that is repeated a thousand times would cost a million bytes.
+    while at and cookie[at - 1] in b" \t":
+        at -= 1
+    return not at or cookie[at - 1] == _SEMICOLON
+
+
+def _ends_name(cookie: bytes, at: int) -> bool:
+    # Whether a cookie's name has ended here.
+    while at < len(cookie) and cookie[at] in b" \t":
+        at += 1
+    return at == len(cookie) or cookie[at] in b"=;"
 
 
 def _lifetime_s(attributes: dict[bytes, bytes], now_wall_s: float) -> float | None:

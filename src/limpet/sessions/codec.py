@@ -17,6 +17,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -99,8 +100,7 @@ def pack(value: object) -> bytes:
         UnsupportedValueError: a type that is not on the list, or nesting without end.
     """
     try:
-        packer = msgpack.Packer(default=_extend, strict_types=True, use_bin_type=True, buf_size=_BUFFER_BYTES)
-        return bytes(packer.pack(value))
+        return _pack(value, 0)
     except (OverflowError, RecursionError, ValueError) as error:
         raise UnsupportedValueError(f"a session cannot store this value: {error}") from None
 
@@ -112,63 +112,79 @@ def unpack(data: bytes) -> Any:
         UndecodableError: bytes that `pack` does not make.
     """
     try:
-        return msgpack.unpackb(data, ext_hook=_restore, strict_map_key=False, raw=False)
+        return _unpack(data, 0)
     # Whatever hostile bytes can make the parser or a constructor raise, they mean the same.
     except Exception as error:  # noqa: BLE001
         raise UndecodableError(f"stored session data does not decode ({type(error).__name__})") from None
 
 
-def _set_body(value: set[Any] | frozenset[Any]) -> bytes:
-    return pack([msgpack.ExtType(_RAW, item) for item in sorted(pack(item) for item in value)])
+def _pack(value: object, depth: int) -> bytes:
+    extend = partial(_extend, depth)
+    packer = msgpack.Packer(default=extend, strict_types=True, use_bin_type=True, buf_size=_BUFFER_BYTES)
+    return bytes(packer.pack(value))
 
 
-def _delta_body(value: dt.timedelta) -> bytes:
-    return pack([value.days, value.seconds, value.microseconds])
+def _unpack(data: bytes, depth: int) -> Any:
+    return msgpack.unpackb(data, ext_hook=_HOOKS[depth], strict_map_key=False, raw=False)
 
 
-def _text(make: Callable[[str], Any]) -> Callable[[bytes], Any]:
-    return lambda body: make(body.decode())
+def _set_body(value: set[Any] | frozenset[Any], depth: int) -> bytes:
+    items = sorted(_pack(item, depth + 1) for item in value)
+    return _pack([msgpack.ExtType(_RAW, item) for item in items], depth)
 
 
+def _delta_body(value: dt.timedelta, depth: int) -> bytes:
+    return _pack([value.days, value.seconds, value.microseconds], depth)
+
+
+def _text(make: Callable[[str], Any]) -> Callable[[bytes, int], Any]:
+    return lambda body, _: make(body.decode())
+
+
+#: How deep values of extra types may be nested. The parser takes 40 kB of the C stack for each level; when
+#: that is used up the process crashes.
+_DEEPEST = 16
 # Codes are for ever: a code may be added, never reused.
 _RAW = 0
-_WRITERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
-    tuple: (1, lambda value: pack(list(value))),
+_WRITERS: dict[type, tuple[int, Callable[[Any, int], bytes]]] = {
+    tuple: (1, lambda value, depth: _pack(list(value), depth)),
     set: (2, _set_body),
     frozenset: (3, _set_body),
-    dt.datetime: (4, lambda value: value.isoformat().encode()),
-    dt.date: (5, lambda value: value.isoformat().encode()),
-    dt.time: (6, lambda value: value.isoformat().encode()),
+    dt.datetime: (4, lambda value, _: value.isoformat().encode()),
+    dt.date: (5, lambda value, _: value.isoformat().encode()),
+    dt.time: (6, lambda value, _: value.isoformat().encode()),
     dt.timedelta: (7, _delta_body),
-    UUID: (8, lambda value: value.bytes),
-    Decimal: (9, lambda value: str(value).encode()),
+    UUID: (8, lambda value, _: value.bytes),
+    Decimal: (9, lambda value, _: str(value).encode()),
 }
 _BIG_INT = 10
 _MARKUP = 11
 if Markup is not str:
-    _WRITERS[Markup] = (_MARKUP, str.encode)
-_READERS: dict[int, Callable[[bytes], Any]] = {
-    _RAW: unpack,
-    1: lambda body: tuple(unpack(body)),
-    2: lambda body: set(unpack(body)),
-    3: lambda body: frozenset(unpack(body)),
+    _WRITERS[Markup] = (_MARKUP, lambda value, _: value.encode())
+_READERS: dict[int, Callable[[bytes, int], Any]] = {
+    _RAW: _unpack,
+    1: lambda body, depth: tuple(_unpack(body, depth)),
+    2: lambda body, depth: set(_unpack(body, depth)),
+    3: lambda body, depth: frozenset(_unpack(body, depth)),
     4: _text(dt.datetime.fromisoformat),
     5: _text(dt.date.fromisoformat),
     6: _text(dt.time.fromisoformat),
-    7: lambda body: dt.timedelta(*unpack(body)),
-    8: lambda body: UUID(bytes=body),
+    7: lambda body, depth: dt.timedelta(*_unpack(body, depth)),
+    8: lambda body, _: UUID(bytes=body),
     9: _text(Decimal),
-    _BIG_INT: lambda body: int.from_bytes(body, "big", signed=True),
+    _BIG_INT: lambda body, _: int.from_bytes(body, "big", signed=True),
     _MARKUP: _text(Markup),
 }
 _BASES: tuple[Any, ...] = (str, int, float, list, dict)
 
 
-def _extend(value: object) -> Any:
+def _extend(depth: int, value: object) -> Any:
     writer = _WRITERS.get(type(value))
     if writer is not None:
+        if depth >= _DEEPEST:
+            raise ValueError(f"tuples and sets are nested more than {_DEEPEST} deep")
         code, body = writer
-        return msgpack.ExtType(code, body(value))
+        return msgpack.ExtType(code, body(value, depth + 1))
     if type(value) is int:
         return msgpack.ExtType(_BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
     if not isinstance(value, Enum):
@@ -181,5 +197,9 @@ def _extend(value: object) -> Any:
     )
 
 
-def _restore(code: int, body: bytes) -> Any:
-    return _READERS[code](body)
+def _restore(depth: int, code: int, body: bytes) -> Any:
+    return _READERS[code](body, depth + 1)
+
+
+# By depth; beyond the deepest there is none.
+_HOOKS = [partial(_restore, depth) for depth in range(_DEEPEST + 2)]

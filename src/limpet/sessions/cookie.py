@@ -58,6 +58,9 @@ class CookieSettings:
                 f"sessions.cookie.name: browsers refuse {self.full_name!r} without Secure, with a Domain or "
                 "with a path; choose another name"
             )
+        if self.full_name.startswith("__Secure-") and not self.secure:
+            what = f"browsers refuse {self.full_name!r} without Secure"
+            problems.append(f"sessions.cookie.name: {what}; choose another name")
         if problems:
             raise ConfigError(problems)
 

@@ -7,6 +7,7 @@ by its id.
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -41,25 +42,34 @@ class Events:
         self.adoptions: Counter[str] = Counter()
         self.unknown = 0
         self._left_out: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()  # adding 1 to a counter is several steps
 
     def ended(self, reason: EndReason, reference: str) -> None:
         """Count and log the end of a session, or of all sessions of a user."""
-        self.ends[reason] += 1
+        with self._lock:
+            self.ends[reason] += 1
         LOG.info("session %s ends: %s", reference, reason.value)
 
-    def found_dead(self, reason: EndReason, reference: str = "-") -> None:
-        """Count and log a cookie that opens nothing; without a reference it is not ours."""
-        self.met[reason] += 1
+    def found_dead(self, reason: EndReason, reference: str) -> None:
+        """Count and log a cookie that opens nothing.
+
+        Args:
+            reference: of the session; of a cookie that is not ours a keyed hash.
+        """
+        with self._lock:
+            self.met[reason] += 1
         level = logging.WARNING if reason in _ALARMING else logging.INFO
         LOG.log(level, "session %s opens nothing: %s", reference, reason.value)
 
     def committed(self, outcome: Outcome) -> None:
         """Count a commit."""
-        self.commits[outcome] += 1
+        with self._lock:
+            self.commits[outcome] += 1
 
     def adopted(self, source: str, reference: str) -> None:
         """Count and log a session of another library that goes on as a limpet session."""
-        self.adoptions[source] += 1
+        with self._lock:
+            self.adoptions[source] += 1
         LOG.info("session %s is adopted from %s", reference, source)
 
     def left_out(self, source: str, name: str, error: Exception) -> None:
@@ -70,7 +80,8 @@ class Events:
 
     def failed(self, error: StoreUnavailableError) -> None:
         """Count a store that did not answer, and log it if it is news."""
-        self.unknown += 1
+        with self._lock:
+            self.unknown += 1
         if error.is_news:
             LOG.warning("session store: %s", error)
 

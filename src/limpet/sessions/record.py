@@ -17,17 +17,19 @@ says why the session ended, and after a change of id where it went on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from limpet.sessions.codec import pack, unpack
 from limpet.sessions.errors import UndecodableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 T = TypeVar("T")
+_NUMBERS = (float, int)
 
 TOKEN_BYTES = 8
 #: How many of the last commits a record remembers, to recognise one that is sent again.
@@ -115,7 +117,7 @@ class Record:
     epoch: bytes
     seen_s: float
     meta: Meta
-    fields: Mapping[str, Field]
+    fields: Mapping[str, Field] = field(repr=False)  # they are the user's own
     tokens: bytes = b""
 
 
@@ -277,7 +279,7 @@ def unpack_meta(data: bytes) -> Meta:
     Raises:
         UndecodableError: bytes that `pack_meta` does not make.
     """
-    return _checked(lambda: Meta(*unpack(data)))
+    return _checked(lambda: _meta(unpack(data)))
 
 
 def pack_tombstone(tombstone: Tombstone) -> bytes:
@@ -296,7 +298,7 @@ def unpack_tombstone(data: bytes) -> Tombstone:
     def read() -> Tombstone:
         reason, at_s, successor, until_s = unpack(data)
         key = Key(*successor) if successor is not None else None
-        return Tombstone(EndReason(reason), at_s, key, until_s)
+        return Tombstone(EndReason(reason), _time(at_s), key, _time(until_s))
 
     return _checked(read)
 
@@ -319,14 +321,28 @@ def unpack_stored(data: bytes) -> Record | Tombstone:
 
     def read() -> Record:
         version, epoch, seen_s, meta, fields, tokens = unpack(data[1:])
-        named = {name: Field(*field) for name, field in fields.items()}
-        return Record(version, epoch, seen_s, Meta(*meta), named, tokens)
+        named = {name: Field(*each) for name, each in fields.items()}
+        return Record(version, epoch, _time(seen_s), _meta(meta), named, tokens)
 
     if data[:1] == b"T":
         return unpack_tombstone(data[1:])
     if data[:1] == b"R":
         return _checked(read)
     raise UndecodableError("a stored session has an unknown format")
+
+
+def _meta(values: Iterable[Any]) -> Meta:
+    meta = Meta(*values)
+    for time_s in (meta.created_s, meta.auth_s, meta.ends_s, meta.idle_s, meta.confirmed_s, meta.old_ends_s):
+        _time(time_s)
+    return meta
+
+
+def _time(value: Any) -> Any:
+    # Decisions compare times; with anything else, or NaN, a session would never end, or crash the request.
+    if type(value) not in _NUMBERS or not math.isfinite(value):
+        raise ValueError("no time")
+    return value
 
 
 def _checked(read: Callable[[], T]) -> T:

@@ -86,20 +86,32 @@ def revoke_reference(sessions: Sessions, reference: str) -> Flow[bool]:
 
 
 def _revoke(sessions: Sessions, user_keys: list[str], reference: str) -> Flow[bool]:
-    now_s = sessions.now_s()
     for key, record in (yield from _records(sessions, user_keys)).items():
         if sessions.ring.reference(key) == reference:
-            stone = Tombstone(EndReason.REVOKED, now_s)
-            until_s = max(now_s + TOMBSTONE_S, record.meta.old_ends_s)
-            before = yield from ask(End(key, stone, until_s))
-            sessions.events.ended(EndReason.REVOKED, reference)
-            return before.alive is not None
+            return (yield from _end(sessions, user_keys, key, record))
     return False
+
+
+def _end(sessions: Sessions, user_keys: list[str], key: Key, record: Record) -> Flow[bool]:
+    # A session that gets another id meanwhile is followed there: it must not slip away.
+    now_s, at = sessions.now_s(), key
+    stone = Tombstone(EndReason.REVOKED, now_s)
+    until_s = max(now_s + TOMBSTONE_S, record.meta.old_ends_s)
+    while True:
+        before = yield from ask(End(at, stone, until_s))
+        if before.alive is not None:
+            sessions.events.ended(EndReason.REVOKED, sessions.ring.reference(key))
+            return True
+        successor = before.what.successor if isinstance(before.what, Tombstone) else None
+        if successor is None or successor.user not in user_keys:
+            return False
+        at = successor
 
 
 def revoke_everyone(sessions: Sessions) -> Flow[None]:
     """End every session of every user."""
     yield from ask(RevokeEveryone(sessions.now_s()))
+    sessions.events.ended(EndReason.REVOKED, "of everyone")
 
 
 def _records(sessions: Sessions, user_keys: list[str]) -> Flow[dict[Key, Record]]:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from limpet.core.cookies import find_values
@@ -270,6 +271,18 @@ class Sessions:
         """Return the key under which a user's sessions are stored; empty for a visitor."""
         return self.ring.user_keys(user)[0] if user else ""
 
+    def newest(self, values: Sequence[str]) -> str:
+        """Return which of several session cookies of a request counts: the newest that we signed.
+
+        If we signed none of them, the first.
+        """
+        if len(values) == 1:
+            return values[0]
+        now_s = self.now_s()
+        read = [(value, self.ring.read(value, now_s)) for value in values]
+        ours = [(each.issued_s, value) for value, each in read if not isinstance(each, EndReason)]
+        return max(ours, key=itemgetter(0))[1] if ours else values[0]
+
     def _opened(
         self, cookie: str | Sequence[str] | None, offers: tuple[Offer, ...], client: Client, kind: type[S]
     ) -> S:
@@ -278,17 +291,19 @@ class Sessions:
         return kind(self, session_id, self.load, client, offers)
 
     def _read(self, cookie: str | Sequence[str]) -> SessionId | None:
-        values, now_s = (cookie,) if isinstance(cookie, str) else cookie, self.now_s()
-        read = [self.ring.read(value, now_s) for value in values]
-        found = [each for each in read if not isinstance(each, EndReason)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            return max(found, key=lambda session_id: session_id.issued_s)
-        for each in read:
-            if isinstance(each, EndReason):
-                self.events.found_dead(each)
+        value, now_s = cookie if isinstance(cookie, str) else self.newest(cookie), self.now_s()
+        read = self.ring.read(value, now_s)
+        if not isinstance(read, EndReason):
+            return read
+        self.events.found_dead(read, self._reference(value))
         return None
+
+    def _reference(self, value: str) -> str:
+        # Of a session that is over by its own cookie, or else of what somebody sent.
+        session_id = self.ring.read(value, 0)
+        if isinstance(session_id, EndReason):
+            return self.ring.tag([value.encode()]).hex()
+        return self.ring.reference(session_id.key)
 
     def _tell_findings(self) -> None:
         try:

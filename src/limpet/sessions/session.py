@@ -148,12 +148,17 @@ class Session(MutableMapping[str, Any]):
 
         The returned number does not know of additions that are not committed yet.
         """
-        total: int = self._changing().step(name, lambda value: (value or 0) + by)
+        total: int = self._stepping(name).step(name, lambda value: (value or 0) + by)
         return total
 
     def add(self, name: str, *items: Any) -> None:
         """Add to a set, which is made if there is none; no parallel request's addition is lost."""
-        self._changing().step(name, lambda value: set(value or ()) | set(items))
+        self._stepping(name).step(name, lambda value: set(value or ()) | set(items))
+
+    def _stepping(self, name: str) -> Fields:
+        if name == self._sessions.user_field:  # it would be no login: an old id, and nothing to revoke
+            raise ValueError(f"{name!r} says who is logged in; set it, or call login()")
+        return self._changing()
 
     # The login.
 

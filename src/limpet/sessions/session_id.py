@@ -66,6 +66,10 @@ class SessionId(NamedTuple):
         """Where a store keeps the session."""
         return Key(sha256(self.raw).hexdigest(), self.user_key)
 
+    def __repr__(self) -> str:
+        """Return where the session is; a traceback with local variables shows no id."""
+        return f"<SessionId of {self.key.session[:8]}>"
+
 
 class SecretRing:
     """Secrets, newest first; keys for every purpose are derived from them.

@@ -85,7 +85,7 @@ def log_in(client: httpx.Client) -> None:
     fields = {"username": "user1", "password": django_project.PASSWORD, "csrfmiddlewaretoken": token[1]}
     answer = client.post("/admin/login/?next=/admin/", data=fields)
     assert (answer.status_code, answer.headers["location"]) == (302, "/admin/")
-    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["cache-control"] == "no-store, private"
 
 
 def is_in(client: httpx.Client) -> bool:

@@ -85,7 +85,7 @@ def who(browser: Browser) -> Any:
 def test_a_cookie_comes_with_a_new_session_and_not_again(browser: Browser) -> None:
     first = browser.get("/begin")
     assert cookie_of(first)["max-age"] == str(30 * 86400)
-    assert first.values("cache-control") == ["no-store"]
+    assert first.values("cache-control") == ["no-store, private"]
     assert "Cookie" in first.values("vary")[0]
     for path in ("/write", "/state", "/nested"):
         answer = browser.get(path)
@@ -173,7 +173,7 @@ def test_renewal_gives_the_next_cookie_and_parallel_requests_survive(store: Watc
         sessions().now_s = lambda: later
         answer = browser.get("/state")
         assert cookie_of(answer).value != old.cookies["sessionid"]
-        assert answer.values("cache-control") == ["no-store"]
+        assert answer.values("cache-control") == ["no-store, private"]
         assert who(browser) == "1"
         assert who(old) == "1"
         assert old.cookies == browser.cookies
@@ -510,7 +510,7 @@ def test_a_silent_store_is_503_and_no_cookie_changes(
     answer = browser.get(path)
     assert answer.status == 503
     assert answer.values("retry-after") == ["1"]
-    assert answer.values("cache-control") == ["no-store"]
+    assert answer.values("cache-control") == ["no-store, private"]
     assert not has_cookie(answer)
     assert browser.get("/untouched").status == 200
     store.is_down = False

@@ -112,7 +112,7 @@ def test_who_is_in_stays_in_and_is_in_after_a_roll_back(world: World) -> None:
     first = browser.get("/state")
     assert first.json() == IN
     assert len(first.values("set-cookie")) == 1
-    assert first.values("cache-control") == ["no-store"]
+    assert first.values("cache-control") == ["no-store, private"]
     assert browser.get("/state").values("set-cookie") == []
     assert names(browser) == {"sessionid", "limpet_session"}
     browser.get("/write")

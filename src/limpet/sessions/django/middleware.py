@@ -6,7 +6,7 @@ one answers 503, and sets the cookie when it is new, rotated or renewed, and del
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -21,6 +21,9 @@ from limpet.sessions.django.store import SessionStore
 from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
 from limpet.sessions.migration.adopt import find_offers
 from limpet.sessions.request_state import Client
+
+if TYPE_CHECKING:
+    from limpet.sessions import Sessions
 
 _SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}
 _FAILED = 500
@@ -74,7 +77,7 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
             return
         service = sessions()
         service.tell_findings()
-        request.session = self.SessionStore(service.cookie.find(request.COOKIES))
+        request.session = self.SessionStore(_cookie_of(request, service))
         user_agent = request.META.get("HTTP_USER_AGENT", "")[:200]
         address = request.META.get("REMOTE_ADDR", "")
         request.session.client = Client(address, user_agent, request.method in _SAFE)
@@ -93,6 +96,13 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
         """Answer for a view that met a store that does not answer, or a session that is over."""
         is_ours = self._is_for_limpet and isinstance(exception, _ANSWERED)
         return _refusal(exception) if is_ours else None
+
+
+def _cookie_of(request: Any, service: Sessions) -> str | None:
+    # In `request.COOKIES` the last of several cookies of one name has won; a sibling domain can set one.
+    header = request.META.get("HTTP_COOKIE", "").encode("latin-1", "replace")
+    values = [*service.cookie.find_in_header(header), *service.cookie.find_all(request.COOKIES)]
+    return service.newest(list(dict.fromkeys(values))) if values else None
 
 
 def _answered(request: Any, session: SessionStore, response: Any) -> Any:
@@ -154,5 +164,6 @@ def _refusal(error: Exception) -> Any:
 
 def _uncached(response: Any) -> Any:
     patch_vary_headers(response, ("Cookie",))
-    response.headers["Cache-Control"] = "no-store"
+    # Django's own cache keeps what is only "no-store", until its security releases of 2026.
+    response.headers["Cache-Control"] = "no-store, private"
     return response
