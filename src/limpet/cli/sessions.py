@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-from uuid import UUID
 
 import click
 from rich.markup import escape
@@ -77,7 +76,7 @@ def list_(user: str, as_json: bool, url: str | None, secret_file: Path | None) -
     if there are none.
     """
     with _opened(url, secret_file) as opened:
-        listed = _listed(opened, user)
+        listed = opened.list_user(user)
     if as_json:
         print_json({"user": user, "sessions": [each._asdict() for each in listed]})
     elif listed:
@@ -142,9 +141,8 @@ def check(as_json: bool, url: str | None) -> None:
 
 
 def _revoke_user(opened: Sessions, user: str) -> None:
-    listed = _listed(opened, user)
-    for form in _forms(user):
-        opened.revoke_user(form, with_old=True)
+    listed = opened.list_user(user)
+    opened.revoke_user(user, with_old=True)
     if not listed:
         fail(f"user {user!r} has no session in this store; had there been one, it would be over now")
     click.echo(f"{user}: {counted(len(listed), 'session')} ended")
@@ -163,22 +161,6 @@ def _revoke_everyone(opened: Sessions, *, is_sure: bool) -> None:
         click.confirm("Log out every user of this store?", abort=True)
     opened.revoke_everyone()
     click.echo("every session of every user ended")
-
-
-def _listed(opened: Sessions, user: str) -> list[Listed]:
-    found = [each for form in _forms(user) for each in opened.list_user(form)]
-    return sorted(found, key=lambda each: -each.seen_s)
-
-
-def _forms(user: str) -> list[Any]:
-    # Apps know their users by text, number or UUID; each is another user to a store.
-    forms: list[Any] = [user]
-    with suppress(ValueError):
-        if str(int(user)) == user:
-            forms.append(int(user))
-    with suppress(ValueError):
-        forms.append(UUID(user))
-    return forms
 
 
 @contextmanager

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
+from limpet.sessions.codec import pack
 from limpet.sessions.decide import Verdict, judge
 from limpet.sessions.migration.adopt import refuse_old
 from limpet.sessions.operations import (
@@ -41,10 +44,26 @@ class Listed(NamedTuple):
     ends_s: float
 
 
-def list_user(sessions: Sessions, user: bytes) -> Flow[list[Listed]]:
+def forms_of(user_id: Any) -> list[bytes]:
+    """Return a user's id as it may have been given at login: `42` is the number 42 and the text "42".
+
+    Each is another user to a store, and a revocation that finds nobody says nothing.
+    """
+    forms = [user_id]
+    if isinstance(user_id, str):
+        with suppress(ValueError):
+            forms += [int(user_id)] if str(int(user_id)) == user_id else []
+        with suppress(ValueError):
+            forms.append(UUID(user_id))
+    elif isinstance(user_id, int | UUID):
+        forms.append(str(user_id))
+    return [pack(each) for each in forms]
+
+
+def list_user(sessions: Sessions, user_id: Any) -> Flow[list[Listed]]:
     """Return a user's live sessions, the one seen last first."""
     found = []
-    for key, record in (yield from _records(sessions, sessions.ring.user_keys(user))).items():
+    for key, record in (yield from _records(sessions, _keys(sessions, user_id))).items():
         meta = record.meta
         found.append(
             Listed(
@@ -60,29 +79,34 @@ def list_user(sessions: Sessions, user: bytes) -> Flow[list[Listed]]:
     return sorted(found, key=lambda each: -each.seen_s)
 
 
-def revoke_user(sessions: Sessions, user: bytes, *, with_old: bool) -> Flow[None]:
+def revoke_user(sessions: Sessions, user_id: Any, *, with_old: bool) -> Flow[None]:
     """End every session of a user; `with_old` also those of another library that are not adopted yet.
 
     One step for each secret on the ring, there and back: a session that is being renewed from one secret
     to another meanwhile is caught where it comes from, or after that where it goes to.
     """
-    if with_old:
-        yield from refuse_old(sessions, user)
-    user_keys = sessions.ring.user_keys(user)
-    for user_key in [*reversed(user_keys), *user_keys[1:]]:
-        yield from ask(RevokeUser(user_key, sessions.entropy(EPOCH_BYTES)))
-    sessions.events.ended(EndReason.REVOKED, sessions.ring.user_keys(user)[0])
+    for user in forms_of(user_id):
+        if with_old:
+            yield from refuse_old(sessions, user)
+        user_keys = sessions.ring.user_keys(user)
+        for user_key in [*reversed(user_keys), *user_keys[1:]]:
+            yield from ask(RevokeUser(user_key, sessions.entropy(EPOCH_BYTES)))
+    sessions.events.ended(EndReason.REVOKED, _keys(sessions, user_id)[0])
 
 
-def revoke_session(sessions: Sessions, user: bytes, reference: str) -> Flow[bool]:
+def revoke_session(sessions: Sessions, user_id: Any, reference: str) -> Flow[bool]:
     """End one session of a user."""
-    return (yield from _revoke(sessions, sessions.ring.user_keys(user), reference))
+    return (yield from _revoke(sessions, _keys(sessions, user_id), reference))
 
 
 def revoke_reference(sessions: Sessions, reference: str) -> Flow[bool]:
     """End one session, whoever's it is."""
     user_key = reference.partition("-")[0]
     return (yield from _revoke(sessions, [user_key], reference))
+
+
+def _keys(sessions: Sessions, user_id: Any) -> list[str]:
+    return [key for user in forms_of(user_id) for key in sessions.ring.user_keys(user)]
 
 
 def _revoke(sessions: Sessions, user_keys: list[str], reference: str) -> Flow[bool]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from limpet.core.cookies import find_values
 from limpet.errors import ConfigError
 from limpet.sessions import flows, loading
-from limpet.sessions.codec import Sealing, pack
+from limpet.sessions.codec import Sealing
 from limpet.sessions.cookie import CookieSettings
 from limpet.sessions.decide import CookieAct
 from limpet.sessions.drive import adrive, drive
@@ -195,12 +195,12 @@ class Sessions:
         return self._headers(session, await self.arun(flows.save(session, self)))
 
     def list_user(self, user_id: Any) -> list[Listed]:
-        """Return a user's live sessions, the one that was seen last first."""
-        return self.run(list_user(self, pack(user_id)))
+        """Return a user's live sessions, the one that was seen last first; "42" and 42 are the same user."""
+        return self.run(list_user(self, user_id))
 
     async def alist_user(self, user_id: Any) -> list[Listed]:
         """Do what `list_user` does without blocking the event loop."""
-        return await self.arun(list_user(self, pack(user_id)))
+        return await self.arun(list_user(self, user_id))
 
     def revoke_user(self, user_id: Any, *, with_old: bool | None = None) -> None:
         """End every session of a user, at once and on every server.
@@ -208,20 +208,20 @@ class Sessions:
         Args:
             with_old: also those of other libraries that are not adopted yet; None if there is `old`.
         """
-        self.run(revoke_user(self, pack(user_id), with_old=bool(self.old) if with_old is None else with_old))
+        self.run(revoke_user(self, user_id, with_old=bool(self.old) if with_old is None else with_old))
 
     async def arevoke_user(self, user_id: Any, *, with_old: bool | None = None) -> None:
         """Do what `revoke_user` does without blocking the event loop."""
         with_old = bool(self.old) if with_old is None else with_old
-        await self.arun(revoke_user(self, pack(user_id), with_old=with_old))
+        await self.arun(revoke_user(self, user_id, with_old=with_old))
 
     def revoke_session(self, user_id: Any, reference: str) -> bool:
         """End one session of a user, named as in `list_user`; False if there is none."""
-        return self.run(revoke_session(self, pack(user_id), reference))
+        return self.run(revoke_session(self, user_id, reference))
 
     async def arevoke_session(self, user_id: Any, reference: str) -> bool:
         """Do what `revoke_session` does without blocking the event loop."""
-        return await self.arun(revoke_session(self, pack(user_id), reference))
+        return await self.arun(revoke_session(self, user_id, reference))
 
     def revoke_reference(self, reference: str) -> bool:
         """End one session, named as in `list_user`, whoever's it is; False if there is none.

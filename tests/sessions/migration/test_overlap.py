@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from limpet.sessions import Sessions, flows, loading
-from limpet.sessions.codec import pack
 from limpet.sessions.decide import CookieAct
 from limpet.sessions.drive import _place
 from limpet.sessions.migration import OldSession, Source
@@ -117,7 +116,7 @@ def test_a_revocation_beats_what_runs_beside_it(ends: str) -> None:
     for order in orders():
         site = Site()
         revoke = (
-            revoke_user(site.sessions, pack("ann"), with_old=True)
+            revoke_user(site.sessions, "ann", with_old=True)
             if ends == "user"
             else revoke_everyone(site.sessions)
         )

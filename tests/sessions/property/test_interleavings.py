@@ -125,7 +125,7 @@ class World:
     def request(self, kind: Kind, number: int) -> Steps:
         sessions = self.servers[kind.server]
         if kind is REVOKE:
-            yield from revoke_user(sessions, b"\xa3ann", with_old=False)
+            yield from revoke_user(sessions, "ann", with_old=False)
             return None
         if kind is EVERYONE:
             yield from revoke_everyone(sessions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import msgpack
 import pytest
@@ -164,6 +165,23 @@ def cookie_in(headers: list[tuple[str, str]]) -> str:
 
 
 # Who is logged in.
+
+
+@pytest.mark.parametrize("at_login", [42, "42", UUID(int=7), str(UUID(int=7))])
+@pytest.mark.parametrize("form", [str, lambda text: int(text) if len(text) < 9 else UUID(text)])
+def test_a_user_is_revoked_by_number_and_by_text(at_login: Any, form: Callable[[str], Any]) -> None:
+    sessions = Sessions("memory://", secret=SECRET)
+    cookies = []
+    for _ in range(3):
+        session = sessions.open(None)
+        session.login(at_login)
+        cookies.append(cookie_in(sessions.save(session)))
+    user_id = form(str(at_login))
+    listed = sessions.list_user(user_id)
+    assert len(listed) == 3
+    assert sessions.revoke_session(user_id, listed[0].reference)
+    sessions.revoke_user(user_id)
+    assert [sessions.open(each).user_id for each in cookies] == [None] * 3
 
 
 @pytest.mark.parametrize("change", [lambda s: s.incr("user"), lambda s: s.add("user", "ann")])
