@@ -311,7 +311,7 @@ def test_a_session_that_moves_is_placed_by_weight_and_charged():
     down = publish(web, A=U)
     homes = [visit(down, cookie)[0].target.id for cookie in cookies]
     assert set(homes) == {"B", "C"}
-    assert 1.5 < homes.count("C") / homes.count("B") < 2.7
+    assert 1.3 < homes.count("C") / homes.count("B") < 3.2  # further off than once in 100,000 runs
 
 
 def test_no_target_for_a_session_that_moves():

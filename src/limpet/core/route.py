@@ -107,7 +107,7 @@ def route(group: TargetGroup, request: RequestHead, now: Now, rng: Random) -> De
     visit = finding.visit = first_visits.enter(request, now)
     if visit.target_id is None:
         decision = _pick(group, request, finding, group.available, now, rng)
-        visit.target_id = decision.target.id if decision.target is not None else None
+        first_visits.place(visit, decision.target.id if decision.target is not None else None)
         return decision
     return _join(group, finding, visit, finding.status, group.available, now)
 

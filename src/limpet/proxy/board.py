@@ -11,6 +11,7 @@ same microseconds: a limit of 100 may let 101 through, never 200.
     for each slot and worker: one number for each of `COUNTS`, brought up to date a few times a second
     the buckets of `core.per_client.rate`, which all workers write
     for each worker: the table of `core.per_client.connections`
+    for each worker: the first visits that it tells the others of (`visit_board`)
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import os
 from typing import TYPE_CHECKING
 
 from limpet.core.per_client import connections, rate
+from limpet.proxy import visit_board
+from limpet.proxy.visit_board import VisitBoard
 
 if TYPE_CHECKING:
     from limpet.core.target import TargetState
@@ -50,13 +53,19 @@ class Board:
 
     def __init__(self, descriptor: int, workers: int) -> None:
         self.workers = workers
-        memory = mmap.mmap(descriptor, _size_bytes(workers))
-        self._numbers = memoryview(memory).cast("q")
+        memory = memoryview(mmap.mmap(descriptor, _size_bytes(workers)))
+        visits_at = len(memory) - workers * visit_board.WORKER_BYTES
+        self._numbers = memory[:visits_at].cast("q")
+        self._visits = memory[visits_at:]
         self._salt_at = workers * len(FIELDS)
         self._rows_at = self._salt_at + _SALT_NUMBERS
         self._counts_at = self._rows_at + SLOTS * workers
         self._rates_at = self._counts_at + SLOTS * workers * len(COUNTS)
         self._connections_at = self._rates_at + rate.NUMBERS
+
+    def visits(self, worker: int, group: str) -> VisitBoard:
+        """Return the first visits of a target group, as a worker sees and tells them."""
+        return VisitBoard(self._visits, worker, self.workers, group)
 
     def get(self, worker: int, field: str) -> int:
         """Return a worker's number."""
@@ -146,6 +155,10 @@ class Place:
         self._worker = worker
         self._slots: dict[TargetState, int] = {}
 
+    def visits(self, group: str) -> VisitBoard:
+        """Return the first visits of a target group."""
+        return self._board.visits(self._worker, group)
+
     def share(self, state: TargetState, slot: int) -> None:
         """Share a target's load from now on."""
         self._slots[state] = slot
@@ -223,4 +236,5 @@ def make_file(workers: int, descriptor: int) -> None:
 
 def _size_bytes(workers: int) -> int:
     for_each_worker = len(FIELDS) + SLOTS * (1 + len(COUNTS)) + connections.NUMBERS
-    return _NUMBER_BYTES * (workers * for_each_worker + _SALT_NUMBERS + rate.NUMBERS)
+    numbers = workers * for_each_worker + _SALT_NUMBERS + rate.NUMBERS
+    return _NUMBER_BYTES * numbers + workers * visit_board.WORKER_BYTES

@@ -447,3 +447,17 @@ def test_lines_of_several_workers_are_not_mixed_up_in_a_pipe(limpet):
     assert all(
         re.fullmatch(r'\S+ 127\.0\.0\.1 \S+ "GET /x* HTTP/1\.1" 502 .* connect_failed', x) for x in lines
     )
+
+
+def test_parallel_first_requests_of_a_browser_meet_in_any_worker(play):
+    async def story(ground):
+        await start(ground, "A", "B", "C", "D")
+        for number in range(12):
+            agent = {"User_Agent": f"Mozilla/5.0 ({number})"}
+            first = asyncio.create_task(ground.get("/", **agent))
+            await asyncio.sleep(0.003)  # as far apart as a browser's requests are at the least
+            answers = [await first, *await asyncio.gather(*(ground.get("/", **agent) for _ in range(7)))]
+            assert len({body for _, _, body in answers}) == 1, number
+        assert min(by_worker(ground, "accepted")) > 20
+
+    play(story)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from limpet.core.balancing.policy import PolicySettings
     from limpet.core.model import Snapshot
     from limpet.core.rules.group_pin import GroupPin
+    from limpet.core.stickiness.contract import Stickiness
     from limpet.core.stickiness.settings import Sealing, StickinessSettings
     from limpet.proxy.board import Place
 
@@ -147,8 +148,8 @@ class Mirror:
                 return self._target(copy)
             case _PolicyCopy(group, algorithm, settings):
                 return self._keep("policy", group, copy, lambda: POLICIES[algorithm](settings))
-            case _StickinessCopy(group, kind, made_of, sealing):
-                return self._keep("stickiness", group, copy, lambda: KINDS[kind](made_of, sealing))
+            case _StickinessCopy(group):
+                return self._keep("stickiness", group, copy, lambda: self._stickiness(copy))
             case _SessionsCopy(group, window_s):
                 sessions = self._keep("sessions", group, None, lambda: ActiveSessions(window_s))
                 sessions.window_s = window_s
@@ -160,6 +161,12 @@ class Mirror:
         if kept is None or kept[0] != copy:
             kept = self._kept[what, group] = (copy, make())
         return kept[1]
+
+    def _stickiness(self, copy: _StickinessCopy) -> Stickiness:
+        made = KINDS[copy.kind](copy.settings, copy.sealing)
+        if made.first_visits is not None:
+            made.first_visits.others = self._place.visits(copy.group)
+        return made
 
     def _target(self, copy: _TargetCopy) -> TargetState:
         state = self.states.get(copy.slot)
