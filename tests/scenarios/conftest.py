@@ -7,3 +7,5 @@ from pathlib import Path
 
 # Their kit is modules beside the tests; `importlib` mode puts nothing on the path.
 sys.path.insert(0, str(Path(__file__).parent))
+# The certificate authority of the TLS tests.
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration/tls"))
