@@ -177,7 +177,8 @@ class Fields:
 
     def _pack(self, name: str, value: Any) -> bytes:
         try:
-            pack(name)  # half a surrogate is no text that any store takes
+            if name not in self.stored:
+                pack(name)  # half a surrogate is no text that any store takes
             return pack(value)
         except UnsupportedValueError as error:
             raise UnsupportedValueError(f"session field {name!r}: {error}") from None
