@@ -98,7 +98,9 @@ def _is_settled(session: Session, sessions: Sessions, loaded: Loaded, now_s: flo
     # Whether there is nothing to do for a session that was only read: what most requests do. It is what
     # a plan would say, and takes a tenth of the time.
     record, session_id = loaded.record, session.session_id
-    if record is None or session_id is None or session.offers or loaded.is_renewed or loaded.is_adopted:
+    if record is None:
+        return True  # there is no session, and nobody has begun one
+    if session_id is None or session.offers or loaded.is_renewed or loaded.is_adopted:
         return False
     if record.meta.confirmed_s == 0 or decide.is_touch_due(record, now_s):
         return False
