@@ -85,13 +85,14 @@ def save(session: Session, sessions: Sessions) -> Flow[Saved]:
     now_s = sessions.now_s()
     if not has_wishes and _is_settled(session, sessions, loaded, now_s):
         return _KEEP
-    if session.session_id is not None and sessions.recent is not None and session.modified:
-        sessions.recent.forget(session.session_id.key)
     try:
         return (yield from _Save(session, sessions, loaded, unsaved, now_s).run())
     except StoreUnavailableError as error:
         sessions.events.failed(error)
         raise
+    finally:  # not before, for a request beside this one might read it again meanwhile
+        if session.session_id is not None and sessions.recent is not None and has_wishes:
+            sessions.recent.forget(session.session_id.key)
 
 
 def _is_settled(session: Session, sessions: Sessions, loaded: Loaded, now_s: float) -> bool:

@@ -43,9 +43,14 @@ class Recent:
                 self._records.popitem(last=False)
 
     def forget(self, shown: Key) -> None:
-        """Drop a copy that this process is about to change in the store."""
+        """Drop a copy that this process has changed in the store."""
         with self._lock:
             self._records.pop(shown, None)
+
+    def forget_all(self) -> None:
+        """Drop every copy: this process has revoked sessions, whichever they are called here."""
+        with self._lock:
+            self._records.clear()
 
     def find(self, shown: Key, now_s: float) -> tuple[Key, Record] | None:
         """Return where a record stood, and the record, if the copy is young enough."""

@@ -91,7 +91,7 @@ def revoke_user(sessions: Sessions, user_id: Any, *, with_old: bool) -> Flow[Non
         user_keys = sessions.ring.user_keys(user)
         for user_key in [*reversed(user_keys), *user_keys[1:]]:
             yield from ask(RevokeUser(user_key, sessions.entropy(EPOCH_BYTES)))
-    sessions.events.ended(EndReason.REVOKED, _keys(sessions, user_id)[0])
+    _note_end(sessions, _keys(sessions, user_id)[0])
 
 
 def revoke_session(sessions: Sessions, user_id: Any, reference: str) -> Flow[bool]:
@@ -124,7 +124,7 @@ def _end(sessions: Sessions, user_keys: list[str], key: Key, record: Record) -> 
     while True:
         before = yield from ask(End(at, stone, until_s))
         if before.alive is not None:
-            sessions.events.ended(EndReason.REVOKED, sessions.ring.reference(key))
+            _note_end(sessions, sessions.ring.reference(key))
             return True
         successor = before.what.successor if isinstance(before.what, Tombstone) else None
         if successor is None or successor.user not in user_keys:
@@ -135,7 +135,13 @@ def _end(sessions: Sessions, user_keys: list[str], key: Key, record: Record) -> 
 def revoke_everyone(sessions: Sessions) -> Flow[None]:
     """End every session of every user."""
     yield from ask(RevokeEveryone(sessions.now_s()))
-    sessions.events.ended(EndReason.REVOKED, "of everyone")
+    _note_end(sessions, "of everyone")
+
+
+def _note_end(sessions: Sessions, reference: str) -> None:
+    sessions.events.ended(EndReason.REVOKED, reference)
+    if sessions.recent is not None:
+        sessions.recent.forget_all()
 
 
 def _records(sessions: Sessions, user_keys: list[str]) -> Flow[dict[Key, Record]]:

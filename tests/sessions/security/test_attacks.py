@@ -12,7 +12,14 @@ from click.testing import CliRunner
 from doors import SECRET, who
 
 from limpet.cli import main
-from limpet.sessions import EndReason, Policy, Sessions, UnsupportedValueError
+from limpet.sessions import (
+    EndReason,
+    OnUnknown,
+    Policy,
+    Sessions,
+    StoreUnavailableError,
+    UnsupportedValueError,
+)
 from limpet.sessions.codec import pack, unpack
 from limpet.sessions.errors import UndecodableError
 from limpet.sessions.operations import ListUser
@@ -162,6 +169,37 @@ def test_a_session_does_not_slip_away_from_its_revocation_by_getting_another_id(
 def cookie_in(headers: list[tuple[str, str]]) -> str:
     (line,) = [value for name, value in headers if name == "Set-Cookie"]
     return line.partition("=")[2].partition(";")[0]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda sessions, _cookie: sessions.revoke_user("ann"),
+        lambda sessions, _cookie: sessions.revoke_everyone(),
+        lambda sessions, _cookie: sessions.revoke_session("ann", sessions.list_user("ann")[0].reference),
+        lambda sessions, cookie: saved(sessions, cookie, lambda session: session.logout()),
+        lambda sessions, cookie: saved(sessions, cookie, lambda session: session.rotate()),
+    ],
+)
+def test_a_copy_for_outages_does_not_outlive_what_this_process_ended(end: Callable[..., Any]) -> None:
+    store = SlowRevocation()
+    sessions = Sessions(store, secret=SECRET, policy=Policy(on_unknown=OnUnknown.STALE))
+    cookie = cookie_in(saved(sessions, None, lambda session: session.login("ann")))
+    assert sessions.open(cookie, is_safe=True).user_id == "ann"
+    end(sessions, cookie)
+
+    def fail(_operation: Any) -> Any:
+        raise ConnectionRefusedError
+
+    store.run = fail  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailableError):
+        _ = sessions.open(cookie, is_safe=True).user_id
+
+
+def saved(sessions: Sessions, cookie: str | None, act: Callable[[Any], Any]) -> list[tuple[str, str]]:
+    session = sessions.open(cookie)
+    act(session)
+    return sessions.save(session)
 
 
 # Who is logged in.
