@@ -150,10 +150,12 @@ class _Http:
         if not session.accessed:
             return []
         try:
-            return await self._sessions.asave(session)
+            headers = await self._sessions.asave(session)
         except StoreUnavailableError as error:
             session.refusal = error
             raise
+        self._sessions.tell_scheme(headers, self._scope.get("scheme", ""))
+        return headers
 
     def _begin(self, *, may_begin_session: bool = False) -> None:
         self._has_begun = True

@@ -192,7 +192,7 @@ def _extend(depth: int, value: object) -> Any:
             if isinstance(value, base):
                 return base(value)
     raise UnsupportedValueError(
-        f"a session cannot store a {type(value).__name__}; store plain values "
+        f"a session cannot store a value of type {type(value).__name__}; store plain values "
         "(text, numbers, dates, UUIDs, lists, dicts, sets) or the id of the object"
     )
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("limpet.sessions")
 #: Reasons that users did not cause: the store lost data, or servers do not share their secrets.
 _ALARMING = {EndReason.LOST, EndReason.UNKNOWN_KEY}
+_ADVICE = {
+    EndReason.UNKNOWN_KEY: " (signed with a secret that is not here; is it the same on all servers?)",
+    EndReason.LOST: " (the store has lost it, or is another one)",
+}
 
 
 class Events:
@@ -36,6 +40,7 @@ class Events:
     """
 
     def __init__(self) -> None:
+        self._has_told_clear = False
         self.ends: Counter[EndReason] = Counter()
         self.met: Counter[EndReason] = Counter()
         self.commits: Counter[Outcome] = Counter()
@@ -59,7 +64,7 @@ class Events:
         with self._lock:
             self.met[reason] += 1
         level = logging.WARNING if reason in _ALARMING else logging.INFO
-        LOG.log(level, "session %s opens nothing: %s", reference, reason.value)
+        LOG.log(level, "session %s opens nothing: %s%s", reference, reason.value, _ADVICE.get(reason, ""))
 
     def committed(self, outcome: Outcome) -> None:
         """Count a commit."""
@@ -77,6 +82,16 @@ class Events:
         if (source, name) not in self._left_out:
             self._left_out.add((source, name))
             LOG.warning("sessions from %s are adopted without their field %s: %s", source, name, error)
+
+    def sent_in_clear(self) -> None:
+        """Tell once that browsers will not send the cookie back: it is Secure, and the request was not."""
+        if not self._has_told_clear:
+            self._has_told_clear = True
+            LOG.warning(
+                "the session cookie is Secure, but a request came by http: its client will not send it back; "
+                "set LIMPET_SESSION_SECURE=0 for development, or let this server know of the TLS in front of "
+                "it (X-Forwarded-Proto)"
+            )
 
     def failed(self, error: StoreUnavailableError) -> None:
         """Count a store that did not answer, and log it if it is news."""

@@ -45,10 +45,10 @@ class Policy:
         renew_s: age at which the id is replaced while the session goes on; None for never.
         grace_s: how long the old id still works after a client has shown the new one, and how
             long requests that began before a login may still write to the session that follows.
-        on_unknown: UNAVAILABLE answers 503. STALE lets requests with a safe method (RFC 9110
-            section 9.2.1) read what this process has read within `stale_s`, and answers 503
-            else; a revocation elsewhere is not seen meanwhile. ANONYMOUS reads as if there were
-            no session. Whoever wants to store something gets 503 in any case.
+        on_unknown: an `OnUnknown`, or its value. UNAVAILABLE answers 503. STALE lets requests with
+            a safe method (RFC 9110 section 9.2.1) read what this process has read within `stale_s`,
+            and answers 503 else; a revocation elsewhere is not seen meanwhile. ANONYMOUS reads as if
+            there were no session. Whoever wants to store something gets 503 in any case.
         stale_s: how old a copy STALE may use.
         merges: field name to `merge(base, theirs, mine) -> value`, called when another request
             has changed the field meanwhile; it may raise `SessionConflictError`. A missing
@@ -59,12 +59,21 @@ class Policy:
     absolute_s: float = 30 * 86400.0
     renew_s: float | None = 86400.0
     grace_s: float = 10.0
-    on_unknown: OnUnknown = OnUnknown.UNAVAILABLE
+    on_unknown: OnUnknown | str = OnUnknown.UNAVAILABLE
     stale_s: float = 60.0
     merges: Mapping[str, Callable[[Any, Any, Any], Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("idle_s", "absolute_s", "grace_s", "stale_s", "renew_s"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) and (value is not None or name != "renew_s"):
+                raise ConfigError([f"sessions.{name}: {value!r} is no number of seconds; write one"])
+        names = [each.value for each in OnUnknown]
+        if isinstance(self.on_unknown, str) and self.on_unknown in names:
+            object.__setattr__(self, "on_unknown", OnUnknown(self.on_unknown))
         problems = []
+        if not isinstance(self.on_unknown, OnUnknown):
+            problems.append(f"sessions.on_unknown: {self.on_unknown!r} is not one of {', '.join(names)}")
         if self.idle_s < 1:
             problems.append(f"sessions.idle_s: {self.idle_s!r} is below 1; sessions would end at once")
         if self.absolute_s < self.idle_s:
@@ -87,6 +96,17 @@ AAL1 = Policy(idle_s=14 * 86400.0, absolute_s=30 * 86400.0)
 AAL2 = Policy(idle_s=57 * 60.0, absolute_s=24 * 3600.0, renew_s=3600.0)
 AAL3 = Policy(idle_s=14 * 60.0, absolute_s=12 * 3600.0, renew_s=900.0)
 PRESETS = {"aal1": AAL1, "aal2": AAL2, "aal3": AAL3}
+
+
+def preset(name: str) -> Policy:
+    """Return a preset.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError([f"sessions.policy: {name!r} is not one of {', '.join(PRESETS)}; or make a Policy"])
+    return PRESETS[name]
 
 
 def touch_s(idle_s: float) -> float:

@@ -19,7 +19,7 @@ from limpet.sessions.drive import adrive, drive
 from limpet.sessions.events import LOG, Events
 from limpet.sessions.migration.adopt import GuardedSource, find_offers
 from limpet.sessions.migration.source import SourceStore
-from limpet.sessions.policy import PRESETS, OnUnknown, Policy
+from limpet.sessions.policy import OnUnknown, Policy, preset
 from limpet.sessions.recent import Recent
 from limpet.sessions.record import EndReason
 from limpet.sessions.request_state import Client
@@ -37,7 +37,7 @@ from limpet.sessions.stores import open_store
 from limpet.sessions.stores.guard import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from limpet.sessions.migration.adopt import Offer
     from limpet.sessions.migration.source import Source
@@ -106,8 +106,13 @@ class Sessions:
         now_s: Callable[[], float] | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        _check_presence(store, secret)
         self.ring = _ring(secret)
-        self.policy = PRESETS[policy] if isinstance(policy, str) else policy or Policy()
+        if not isinstance(cookie, CookieSettings | None):
+            raise ConfigError(
+                [f"sessions.cookie: {cookie!r} is no CookieSettings; write CookieSettings(name=...)"]
+            )
+        self.policy = preset(policy) if isinstance(policy, str) else policy or Policy()
         self.cookie = cookie or CookieSettings(secure=_secure() if secure is None else secure)
         self.user_field = user_field
         self.old = _guarded(old, self.cookie, deadline_s)
@@ -238,6 +243,20 @@ class Sessions:
         """Return what is wrong with the store, each with its fix; for the start of a server."""
         return self.store.check()
 
+    def tell_scheme(self, headers: Iterable[tuple[str, str]], scheme: str) -> None:
+        """Warn if a cookie goes to a client that will not send it back.
+
+        Args:
+            headers: what `save` returned.
+            scheme: of the request, as far as the server knows.
+        """
+        if (
+            self.cookie.secure
+            and scheme in {"http", "ws"}
+            and any(name == "Set-Cookie" for name, _ in headers)
+        ):
+            self.events.sent_in_clear()
+
     def tell_findings(self) -> None:
         """Log what `check` finds, in a thread; only the first call in a process does.
 
@@ -328,13 +347,26 @@ class Sessions:
         return headers
 
 
+def _check_presence(store: object, secret: object) -> None:
+    # Both at once: whoever lacks the one has mostly not thought of the other.
+    problems = []
+    if store is None and not os.environ.get(STORE_VARIABLE):
+        problems.append(
+            f"sessions.store: there is none; pass store=, set {STORE_VARIABLE}, or run the app with: "
+            "limpet serve MODULE:APP --session-store sqlite:///sessions.db"
+        )
+    if secret is None and not os.environ.get(SECRET_VARIABLE, "").strip():
+        problems.append(
+            f"sessions.secret: there is none; pass secret= or set {SECRET_VARIABLE} "
+            "(make one with: openssl rand -base64 32)"
+        )
+    if problems:
+        raise ConfigError(problems)
+
+
 def _ring(secret: str | bytes | Sequence[str | bytes] | None) -> SecretRing:
     if secret is None:
-        text = os.environ.get(SECRET_VARIABLE, "")
-        if not text.strip():
-            problem = f"sessions.secret: there is none; pass secret= or set {SECRET_VARIABLE}"
-            raise ConfigError([f"{problem} (make one with: openssl rand -base64 32)"])
-        return parse_secrets(text)
+        return parse_secrets(os.environ[SECRET_VARIABLE])
     return SecretRing([secret] if isinstance(secret, str | bytes) else secret)
 
 
@@ -368,7 +400,5 @@ def _secure() -> bool:
 
 def _store(store: str | Store | None, deadline_s: float) -> Store:
     if store is None:
-        store = os.environ.get(STORE_VARIABLE)
-        if not store:
-            raise ConfigError([f"sessions.store: there is none; pass store= or set {STORE_VARIABLE}"])
+        store = os.environ[STORE_VARIABLE]
     return open_store(store, timeout_s=deadline_s / 2) if isinstance(store, str) else store

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from limpet.sessions.codec import pack, unpack
 from limpet.sessions.decide import Verdict
@@ -192,9 +193,17 @@ class Session(MutableMapping[str, Any]):
         one for a sensitive action included. Source: OWASP ASVS 5.0 7.2.4.
 
         Args:
-            user_id: text, number or UUID, as the app knows the user.
+            user_id: text, whole number or UUID, as the app knows the user.
             device: a label for the list of devices; the User-Agent if none is given.
+
+        Raises:
+            TypeError: anything else: a forgotten check of a password often returns None or True.
+            ValueError: an empty text.
         """
+        if isinstance(user_id, bool) or not isinstance(user_id, str | int | UUID):
+            raise TypeError(f"a user's id is text, a whole number or a UUID, not {type(user_id).__name__}")
+        if user_id == "":
+            raise ValueError("a user's id must not be empty")
         user = pack(user_id)
         self._changing()
         if self._stored_user() not in (b"", user):

@@ -70,6 +70,7 @@ class _Response:
         self._sessions = sessions
         self._start_response = start_response
         self._is_head = environ["REQUEST_METHOD"] == "HEAD"
+        self._scheme = environ.get("wsgi.url_scheme", "")
         self._file_wrapper = environ.get("wsgi.file_wrapper")
         self._session = environ[KEY] = sessions.open_header(
             environ.get("HTTP_COOKIE", "").encode("latin-1"),
@@ -145,10 +146,12 @@ class _Response:
         if not session.accessed:
             return []
         try:
-            return self._sessions.save(session)
+            headers = self._sessions.save(session)
         except StoreUnavailableError as error:
             session.refusal = error
             raise
+        self._sessions.tell_scheme(headers, self._scheme)
+        return headers
 
     def _outage(self, error: Exception) -> StoreUnavailableError | None:
         # Why the answer is 503, if it is and can still be.

@@ -385,6 +385,54 @@ def test_development_is_a_matter_of_the_environment(
     assert Sessions("memory://", secret=SECRET).cookie.full_name == name
 
 
+@pytest.mark.parametrize("user", [None, True, False, 3.5, {"a": 1}, b"ada", ["ada"]])
+def test_only_what_names_a_user_logs_in(app: App, user: Any) -> None:
+    with pytest.raises(TypeError, match="a user's id is text, a whole number or a UUID"):
+        app.request(lambda session: session.login(user))
+    with pytest.raises(ValueError, match="must not be empty"):
+        app.request(lambda session: session.login(""))
+    assert app.cookie is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"policy": "aal9"}, "'aal9' is not one of aal1, aal2, aal3"),
+        ({"cookie": "sid"}, "'sid' is no CookieSettings"),
+    ],
+)
+def test_settings_that_are_none_are_told(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Sessions("memory://", secret=SECRET, **settings)
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({"on_unknown": "foo"}, "'foo' is not one of unavailable, stale, anonymous"),
+        ({"idle_s": "1"}, "'1' is no number of seconds"),
+        ({"grace_s": None}, "None is no number of seconds"),
+    ],
+)
+def test_a_policy_says_what_is_wrong_with_it(policy: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Policy(**policy)
+
+
+def test_a_policy_for_outages_may_be_named() -> None:
+    assert Policy(on_unknown="stale").on_unknown is OnUnknown.STALE
+
+
+def test_a_secure_cookie_over_http_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    app, clear = App(secure=True), App(secure=False)
+    headers = [("Set-Cookie", "x")]
+    for scheme in ("https", "http", "http", "ws"):
+        app.sessions.tell_scheme(headers, scheme)
+        clear.sessions.tell_scheme(headers, scheme)
+    app.sessions.tell_scheme([("Vary", "Cookie")], "http")
+    assert [record.message[:32] for record in caplog.records] == ["the session cookie is Secure, bu"]
+
+
 def test_a_variable_that_says_neither_yes_nor_no(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIMPET_SESSION_SECURE", "maybe")
     with pytest.raises(ConfigError, match="set it to 0 or 1"):
