@@ -28,6 +28,7 @@ from limpet.sessions.record import (
     Outcome,
     Record,
     Tombstone,
+    is_overtaken,
 )
 from limpet.sessions.request_state import NO_WISHES
 
@@ -272,14 +273,20 @@ class _Save:
             self.sessions.events.committed(committed.outcome)
             successor = self._successor(committed.tombstone)
             if committed.record is not None:
-                unsaved = [self.session.fields.merged(each, committed.record.fields) for each in unsaved]
+                unsaved = self._merged(unsaved, committed.record.fields)
             elif successor is not None:
                 # The id was changed while this request ran: its fields go where the session went;
                 # lifetimes stay with the request that changed the id.
                 key, meta = successor, None
+                unsaved = _giving_way(unsaved, committed.tombstone)
             else:
                 return key if committed.outcome is not Outcome.GONE else None
         raise SessionConflictError("other requests kept changing the same session field")
+
+    def _merged(self, unsaved: list[Unsaved], current: Mapping[str, Field]) -> list[Unsaved]:
+        # As the fields' rules want it; a strict change without a rule is given up.
+        merged = [self.session.fields.merged(each, current) for each in unsaved]
+        return [each for each in merged if each.merge or not is_overtaken(each.change, current)]
 
     def _commit_operation(
         self, key: Key, changes: tuple[Change, ...], meta: Meta | None, token: bytes
@@ -378,3 +385,11 @@ class _Save:
     def _old_id(self) -> SessionId:
         assert self.session.session_id is not None  # noqa: S101  # a record was found by its id
         return self.session.session_id
+
+
+def _giving_way(unsaved: list[Unsaved], stone: Tombstone | None) -> list[Unsaved]:
+    # What a login or a change of privilege has written is not overwritten by a request from before it, which
+    # somebody else may have sent: a token against forgery, for example.
+    if stone is None or stone.reason is not EndReason.ROTATED:
+        return unsaved
+    return [each._replace(change=each.change._replace(is_strict=True)) for each in unsaved]

@@ -224,7 +224,12 @@ def apply(
 def _is_overtaken(stored: Record, edit: Edit) -> bool:
     if edit.is_exclusive and stored.version != edit.base_version:
         return True
-    return any(each.is_strict and _version(stored.fields, each.name) != each.base for each in edit.changes)
+    return any(is_overtaken(each, stored.fields) for each in edit.changes)
+
+
+def is_overtaken(change: Change, current: Mapping[str, Field]) -> bool:
+    """Whether a strict change is to be refused, for someone else has changed the field since."""
+    return change.is_strict and _version(current, change.name) != change.base
 
 
 def _version(fields: Mapping[str, Field], name: str) -> int:

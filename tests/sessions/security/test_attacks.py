@@ -82,6 +82,23 @@ def test_a_logout_ends_the_session_whatever_was_tossed(door: Door) -> None:
     assert who(door.browser(session=own)) is None
 
 
+def test_a_request_from_before_a_login_overwrites_nothing_that_the_login_wrote() -> None:
+    sessions = Sessions("memory://", secret=SECRET)
+    cookie = cookie_in(saved(sessions, None, lambda session: session.update(token="visitor's", cart=1)))
+    attacker = sessions.open(cookie)
+    assert attacker["token"] == "visitor's"
+
+    def log_in(session: Any) -> None:
+        session.login("ann")
+        session.update(token="ann's", role="admin")
+
+    new = cookie_in(saved(sessions, cookie, log_in))
+    attacker.update(token="attacker's", role="none", cart=2)
+    sessions.save(attacker)
+    assert dict(sessions.open(new)) == {"token": "ann's", "role": "admin", "cart": 2}
+    assert sessions.open(cookie).user_id is None
+
+
 # Replay.
 
 
