@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 30.0
 SITE = "shop.example"
-#: Where commands of the guides are found: gunicorn beside Python, nginx where Debian puts it.
+#: Where commands of the guides are found: gunicorn beside Python, nginx and HAProxy where Debian puts them.
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -116,7 +116,8 @@ class Server:
 
     def kill(self) -> None:
         """Pull the plug: the process and its children are gone at once."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(TIMEOUT_S)
         self._is_over = True
 
@@ -130,12 +131,15 @@ class Resolver(httpx.BaseTransport):
     Args:
         machines: for each, where a scheme is served: `{"https": ("127.0.0.1", 443)}`.
         trust: what vouches for the site's certificate.
+        address: the client's own.
     """
 
-    def __init__(self, machines: Sequence[Mapping[str, tuple[str, int]]], trust: ssl.SSLContext) -> None:
+    def __init__(
+        self, machines: Sequence[Mapping[str, tuple[str, int]]], trust: ssl.SSLContext, address: str | None
+    ) -> None:
         self._machines = machines
         self._turns = itertools.cycle(range(len(machines)))
-        self._wire = httpx.HTTPTransport(verify=trust)
+        self._wire = httpx.HTTPTransport(verify=trust, local_address=address)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to the next machine, or the one after it."""
@@ -167,12 +171,15 @@ def _sent_to(request: httpx.Request, where: tuple[str, int]) -> httpx.Request:
 
 
 def browser(
-    machines: Sequence[Mapping[str, tuple[str, int]]], trust: ssl.SSLContext, name: str = ""
+    machines: Sequence[Mapping[str, tuple[str, int]]],
+    trust: ssl.SSLContext,
+    name: str = "",
+    address: str | None = None,
 ) -> httpx.Client:
     """Return somebody's browser, which opens the site."""
     return httpx.Client(
         base_url=f"https://{SITE}",
-        transport=Resolver(machines, trust),
+        transport=Resolver(machines, trust, address),
         headers={"User-Agent": f"Mozilla/5.0 ({name})"},
         timeout=TIMEOUT_S,
     )
