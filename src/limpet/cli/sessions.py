@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import click
@@ -21,13 +22,20 @@ from limpet.cli.output import (
     counted,
     fail,
     print_json,
+    say,
     told_problems,
 )
-from limpet.control.session_secret import find_session_secret, read_session_secret
+from limpet.control.session_secret import (
+    SessionSecret,
+    default_path,
+    find_session_secret,
+    read_session_secret,
+)
 from limpet.sessions import NotSupportedByStoreError, Sessions, StoreUnavailableError
 from limpet.sessions.service import SECRET_VARIABLE, STORE_VARIABLE
 from limpet.sessions.session_id import split_secrets
 from limpet.sessions.stores import open_store
+from limpet.sessions.stores.sqlite import holds_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
 
 #: An operator waits longer than a request may.
 _DEADLINE_S = 4.0
+_GIVE_SECRET = f"an app with another one needs --secret-file or {SECRET_VARIABLE}"
 
 _store_option: Callable[[Callable[..., None]], Callable[..., None]] = click.option(
     "--store",
@@ -76,13 +85,14 @@ def list_(user: str, as_json: bool, url: str | None, secret_file: Path | None) -
     if there are none.
     """
     with _opened(url, secret_file) as opened:
-        listed = opened.list_user(user)
-    if as_json:
-        print_json({"user": user, "sessions": [each._asdict() for each in listed]})
-    elif listed:
-        console().print(_table(listed))
-    if not listed:
-        fail(f"user {user!r} has no session in this store")
+        listed = opened.sessions.list_user(user)
+        if as_json:
+            found = [{**each._asdict(), "auth_s": each.auth_s or None} for each in listed]
+            print_json({"user": user, "sessions": found})
+        elif listed:
+            console().print(_table(listed))
+        if not listed:
+            fail(f"user {user!r} has no session {opened.reach()}")
 
 
 @sessions.command()
@@ -140,54 +150,89 @@ def check(as_json: bool, url: str | None) -> None:
         sys.exit(EXIT_FAILED)
 
 
-def _revoke_user(opened: Sessions, user: str) -> None:
-    listed = opened.list_user(user)
-    opened.revoke_user(user, with_old=True)
+class _Opened(NamedTuple):
+    # A store with a secret, and whether nobody said that the secret is the app's.
+    sessions: Sessions
+    is_guess: bool
+
+    def reach(self) -> str:
+        # Where a session was looked for.
+        return "that was signed with this secret" if self.is_guess else "in this store"
+
+
+def _revoke_user(opened: _Opened, user: str) -> None:
+    listed = opened.sessions.list_user(user)
+    opened.sessions.revoke_user(user, with_old=True)
     if not listed:
-        fail(f"user {user!r} has no session in this store; had there been one, it would be over now")
+        promise = "" if opened.is_guess else "; had there been one, it would be over now"
+        fail(f"user {user!r} has no session {opened.reach()}{promise}")
     click.echo(f"{user}: {counted(len(listed), 'session')} ended")
 
 
-def _revoke_reference(opened: Sessions, reference: str) -> None:
-    if not opened.revoke_reference(reference):
+def _revoke_reference(opened: _Opened, reference: str) -> None:
+    if not opened.sessions.revoke_reference(reference):
         fail(f"there is no session {reference!r}; limpet sessions list USER shows how they are named")
     click.echo(f"{reference}: ended")
 
 
-def _revoke_everyone(opened: Sessions, *, is_sure: bool) -> None:
+def _revoke_everyone(opened: _Opened, *, is_sure: bool) -> None:
     if not is_sure:
         if not sys.stdin.isatty():
             fail("this logs out every user; if you mean it, add --yes", EXIT_USAGE)
         click.confirm("Log out every user of this store?", abort=True)
-    opened.revoke_everyone()
+    opened.sessions.revoke_everyone()
     click.echo("every session of every user ended")
 
 
 @contextmanager
-def _opened(url: str | None, secret_file: Path | None) -> Iterator[Sessions]:
+def _opened(url: str | None, secret_file: Path | None) -> Iterator[_Opened]:
     with told_problems():
-        secret = read_session_secret(secret_file) if secret_file else find_session_secret()
-        found = Sessions(_url(url), secret=split_secrets(secret), deadline_s=_DEADLINE_S)
+        secret = _secret(secret_file)
+        found = Sessions(_url(url), secret=split_secrets(secret.text), deadline_s=_DEADLINE_S)
+    is_guess = secret.origin == str(default_path())
+    if is_guess:
+        say(f"the secret is the one that serve keeps in {secret.origin}; {_GIVE_SECRET}")
     try:
         with closing(found.store):
-            yield found
+            yield _Opened(found, is_guess)
     except StoreUnavailableError as error:
         fail(f"the session store does not say: {error}", EXIT_UNREACHABLE)
     except NotSupportedByStoreError as error:
         fail(str(error))
 
 
+def _secret(path: Path | None) -> SessionSecret:
+    if path is None:
+        return find_session_secret()
+    return SessionSecret(read_session_secret(path), f"--secret-file {path}", True)
+
+
 def _url(url: str | None) -> str:
     if not url:
         fail(f"there is no store; name the app's with {STORE_VARIABLE} or --store URL", EXIT_USAGE)
+    with suppress(ValueError):  # the store says what is wrong
+        _check_place(url)
+    return url
+
+
+def _check_place(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme == "memory":
         fail("memory:// is within the app's process; nobody can look into it from outside", EXIT_USAGE)
     # SQLite would make an empty file of a misspelt name, and then know nobody.
     path = unquote(parts.path).removeprefix("/")
-    if parts.scheme == "sqlite" and path and not Path(path).exists():
-        fail(f"there is no file {path!r}; run this in the app's folder, or write its full path", EXIT_USAGE)
-    return url
+    if parts.scheme == "sqlite" and path:
+        _check_file(path)
+
+
+def _check_file(path: str) -> None:
+    fix = "run this in the app's folder, or write its full path"
+    if not Path(path).exists():
+        fail(f"there is no file {path!r}; {fix}", EXIT_USAGE)
+    # A store makes its tables in whatever database it is given.
+    with suppress(sqlite3.Error):  # no database at all: the store says so
+        if not holds_sessions(path):
+            fail(f"there are no limpet sessions in the file {path!r}; {fix}", EXIT_USAGE)
 
 
 def _table(listed: list[Listed]) -> Table:
@@ -207,4 +252,6 @@ def _shown(text: str) -> str:
 
 
 def _time(time_s: float) -> str:
+    if time_s == 0:
+        return "unknown"
     return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%d %H:%M}Z"

@@ -52,18 +52,20 @@ def load_session_secret() -> SessionSecret:
     return SessionSecret(read_session_secret(path), str(path), True)
 
 
-def find_session_secret() -> str:
+def find_session_secret() -> SessionSecret:
     """Return the secret of apps that run here, for commands beside them; makes none.
+
+    Whether an app has the one that serve keeps, nobody can tell: it may have its own in its code.
 
     Raises:
         ConfigError: there is none, or no usable one.
     """
     text = os.environ.get(SECRET_VARIABLE, "")
     if text.strip():
-        return _checked(text, SECRET_VARIABLE)
+        return SessionSecret(_checked(text, SECRET_VARIABLE), f"${SECRET_VARIABLE}", True)
     with suppress(RuntimeError):
         if default_path().exists():
-            return read_session_secret(default_path())
+            return SessionSecret(read_session_secret(default_path()), str(default_path()), True)
     raise ConfigError(
         [f"sessions.secret: there is none; give the app's in {SECRET_VARIABLE} or with --secret-file"]
     )

@@ -31,8 +31,8 @@ class Listed(NamedTuple):
 
     Attributes:
         reference: names it for `revoke_session`; a keyed hash that opens nothing.
-        created_s, auth_s, seen_s, ends_s: wall clock; the last visit is known to a twentieth of the
-            idle timeout.
+        created_s, seen_s, ends_s: wall clock; the last visit is known to a twentieth of the idle timeout.
+        auth_s: wall clock of the login; 0 if it is not known, for the session came from another library.
     """
 
     reference: str

@@ -8,6 +8,7 @@ import old_apps
 import pytest
 import redis
 from flask import Flask, session
+from flask_session.redis import RedisSessionInterface
 from old_apps import CART, SECRET_KEY
 from sites import Browser, WsgiSite
 
@@ -102,6 +103,44 @@ def test_a_visitors_cart_goes_along(sites: tuple[WsgiSite, WsgiSite]) -> None:
     browser.get("/cart/pears")
     browser.site = new
     assert browser.get("/state").json() == {"user": None, "cart": {"pears": 1}}
+
+
+def plain_app(app: Flask) -> Flask:
+    """Without Flask-Login: the user is in a field of the app's own."""
+    app.secret_key = SECRET_KEY
+
+    @app.get("/login/<user>")
+    def login(user: str) -> dict[str, Any]:
+        session["user_id"] = user
+        return {}
+
+    @app.get("/state")
+    def state() -> dict[str, Any]:
+        return {"user": session.get("user_id")}
+
+    return app
+
+
+@pytest.mark.parametrize("kind", ["flask", "flask-session"])
+def test_the_field_of_the_app_binds_adopted_sessions(kind: str, valkey: ValkeyServer) -> None:
+    client = redis.Redis(port=valkey.port)
+    old = Flask(__name__)
+    source: Source = FlaskCookie(SECRET_KEY)
+    if kind == "flask-session":
+        source = FlaskSessionRedis(client)
+        old.session_interface = RedisSessionInterface(old, client)
+    new = Flask(__name__)
+    new.secret_key = SECRET_KEY
+    new.config["SESSION_COOKIE_NAME"] = "limpet_session"
+    limpet = LimpetSessions(new, store=MemoryStore(), user_field="user_id", old=[source], secure=False)
+    browser = Browser(WsgiSite(plain_app(old)))
+    browser.get("/login/ann")
+    browser.site = WsgiSite(plain_app(new))
+    assert browser.get("/state").json() == {"user": "ann"}
+    (found,) = limpet.sessions.list_user("ann")
+    assert found.auth_s == 0
+    limpet.sessions.revoke_user("ann")
+    assert browser.get("/state").json() == {"user": None}
 
 
 def test_the_names_of_the_cookies_must_differ() -> None:

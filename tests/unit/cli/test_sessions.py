@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -163,6 +165,51 @@ def test_the_secret_that_serve_made_is_found(
     assert len(listed("ann")) == 1
 
 
+@pytest.fixture
+def kept(app: Sessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A secret that an earlier serve made, where the app has another one in its code."""
+    monkeypatch.delenv("LIMPET_SECRET")
+    path = tmp_path / "state" / "limpet" / "session-secret"
+    path.parent.mkdir(parents=True)
+    path.write_text("the secret that serve has made")
+    return path
+
+
+def test_the_secret_that_serve_keeps_is_told_and_promises_nothing(app: Sessions, kept: Path) -> None:
+    cookie = log_in(app, "ann")
+    for arguments in (["list", "ann"], ["revoke", "--user", "ann"]):
+        result = invoke(*arguments)
+        assert result.exit_code == 1
+        assert f"the secret is the one that serve keeps in {kept}" in result.stderr
+        assert "needs --secret-file or LIMPET_SECRET" in result.stderr
+        assert "user 'ann' has no session that was signed with this secret" in result.stderr
+        assert "would be over now" not in result.output
+    assert is_in(app, cookie)
+
+
+def test_a_login_of_which_nobody_knows_the_time(app: Sessions) -> None:
+    log_in(app, "ann")
+    (known,) = app.list_user("ann")
+    unknown = known._replace(auth_s=0.0)
+    app.list_user = lambda _: [unknown]  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("limpet.cli.sessions.Sessions", lambda *_, **__: app)
+        assert "  unknown  " in invoke("list", "ann").output
+        assert listed("ann")[0]["auth_s"] is None
+
+
+def test_a_database_of_something_else_is_told_and_stays_as_it_is(app: Sessions, tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("CREATE TABLE orders (id INTEGER)")
+    before = path.read_bytes()
+    for arguments in (["check"], ["list", "ann"], ["revoke", "--user", "ann"]):
+        result = invoke(*arguments, "--store", f"sqlite:///{path}")
+        assert result.exit_code == 2
+        assert f"there are no limpet sessions in the file '{path}'" in result.stderr
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -170,6 +217,12 @@ def test_the_secret_that_serve_made_is_found(
         (["revoke"], "one of --user USER, --session REF and --everyone"),
         (["revoke", "--user", "ann", "--everyone"], "one of --user USER, --session REF and --everyone"),
         (["list", "ann", "--store", "best://x"], "'best' is no kind of store"),
+        (["list", "ann", "--store", "foo"], "'foo' is no kind of store; write one of memory, sqlite"),
+        (["list", "ann", "--store", "memory"], "'memory' is no kind of store; write memory://"),
+        (["list", "ann", "--store", "/tmp/s.db"], "for the file write sqlite:////tmp/s.db"),
+        (["check", "--store", "redis://u:secret@localhost:99999"], "the port of this redis:// URL makes no"),
+        (["check", "--store", "memcached://localhost:99999"], "the port of this memcached:// URL makes no"),
+        (["check", "--store", "redis://[::1"], "the port of this redis:// URL makes no sense"),
         (["list", "ann", "--store", "memory://"], "memory:// is within the app's process"),
         (["list", "ann", "--store", "sqlite:///nowhere.db"], "there is no file 'nowhere.db'"),
         (["list", "ann", "--store", "sqlite://"], "names no file"),
@@ -182,6 +235,7 @@ def test_mistakes_are_told_with_exit_code_2(app: Sessions, arguments: list[str],
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
     assert result.stdout == ""
+    assert "u:secret" not in result.stderr
 
 
 def test_no_store_and_no_secret_are_mistakes(app: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:

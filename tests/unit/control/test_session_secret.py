@@ -24,13 +24,13 @@ def test_without_any_one_is_made_and_found_again():
     assert first.is_lasting
     assert len(first.text) >= 43
     assert load_session_secret() == first
-    assert find_session_secret() == first.text
+    assert find_session_secret() == first
     assert stat.S_IMODE(default_path().stat().st_mode) == 0o600
 
 
 def test_the_variable_comes_first_and_makes_no_file(monkeypatch):
     monkeypatch.setenv("LIMPET_SECRET", "a secret that is long enough")
-    assert load_session_secret().text == find_session_secret() == "a secret that is long enough"
+    assert load_session_secret().text == find_session_secret().text == "a secret that is long enough"
     assert load_session_secret().origin == "$LIMPET_SECRET"
     assert not default_path().exists()
 

@@ -53,7 +53,7 @@ class Source(ABC):
         cookie: the old cookie: its name, or all of its settings if it has a path or domain of its
             own, so that a logout can clear it.
         user: tells from the old fields who is logged in, as the app gives it to `Session.login`;
-            None takes the field in which the old framework keeps it.
+            None takes the app's `user_field`, else the field in which the old framework keeps it.
     """
 
     #: Names the source in logs and counts, and is part of every adopted id: it never changes.
@@ -70,12 +70,12 @@ class Source(ABC):
         """Return who is logged in; None for a visitor.
 
         Args:
-            user_field: where the new framework keeps it, if the source does not say.
+            user_field: where the app keeps it, which counts before where the old framework does.
         """
         if self._user is not None:
             return self._user(fields)
-        name = self.user_field or user_field
-        return fields.get(name) if name is not None else None
+        found = (fields.get(name) for name in (user_field, self.user_field) if name is not None)
+        return next((user for user in found if user is not None), None)
 
     @abstractmethod
     def identify(self, value: str) -> str | None:

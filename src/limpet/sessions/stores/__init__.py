@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
-from urllib.parse import urlsplit
 
 from limpet.errors import ConfigError
 
@@ -100,17 +99,29 @@ def open_store(url: str, *, timeout_s: float = 0.125) -> Store:
     Raises:
         ConfigError: an unknown scheme, a URL that makes no sense, or a client that is not installed.
     """
-    scheme = urlsplit(url).scheme
-    if scheme not in STORES:
-        raise ConfigError(
-            [f"sessions.store: {scheme!r} is no kind of store; write one of {', '.join(STORES)}"]
-        )
+    scheme, has_scheme, _ = url.partition("://")
+    if scheme not in STORES or not has_scheme:
+        what = scheme if has_scheme else url  # after a scheme may come a password
+        raise ConfigError([f"sessions.store: {what!r} is no kind of store; {_fix(what)}"])
     module, _, name = STORES[scheme].partition(":")
     try:
         cls: Any = getattr(import_module(module), name)
     except ImportError as error:
         extra = module.rpartition(".")[2]
         raise ConfigError(
-            [f"sessions.store: {scheme!r} needs {error.name!r}; install limpet[{extra}]"]
+            [f"sessions.store: {scheme!r} needs the package {error.name!r}; install it, or limpet[{extra}]"]
         ) from error
-    return cast("Store", cls(url, timeout_s=timeout_s))
+    try:
+        return cast("Store", cls(url, timeout_s=timeout_s))
+    except ValueError as error:
+        # What it says may be a part of the password.
+        problem = f"sessions.store: the host or the port of this {scheme}:// URL makes no sense"
+        fix = "ports end at 65535, and # / ? @ in a password are written %23 %2F %3F %40"
+        raise ConfigError([f"{problem}; {fix}"]) from error
+
+
+def _fix(what: str) -> str:
+    if what in STORES:
+        return f"write {what}://" + ("" if what == "memory" else "...")
+    path = f"for the file write sqlite:///{what}, or " if "/" in what or what.endswith(".db") else ""
+    return f"{path}write one of {', '.join(STORES)}"

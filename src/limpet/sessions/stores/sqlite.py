@@ -18,7 +18,8 @@ import os
 import sqlite3
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
@@ -329,6 +330,17 @@ def _prepare(connection: sqlite3.Connection) -> None:
 def _arm(connection: sqlite3.Connection) -> None:
     # A statement waits for other writers as long as the operation may still take.
     connection.execute(f"PRAGMA busy_timeout = {math.ceil(left_s() * 1000)}")
+
+
+def holds_sessions(path: str) -> bool:
+    """Return whether a database that is there has limpet's tables; nothing is written to it.
+
+    Raises:
+        sqlite3.Error: it cannot be read, or is no database.
+    """
+    with closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'limpet_sessions'").fetchone()
+    return found is not None
 
 
 def _file(path: str) -> tuple[int, int] | None:
