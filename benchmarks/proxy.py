@@ -23,6 +23,8 @@ MEASUREMENTS = {"cpu": cpu, "latency": latency, "idle": idle, "body": body}
 #: Datagrams may be lost, and wrk drops what is under way at its end.
 _MIN_LOGGED_PERCENT = 99
 PROXIES = ("haproxy", "nginx", "limpet")
+#: Measured if it is asked for.
+MORE = ("limpet-2-workers",)
 
 
 def main() -> int:
@@ -76,7 +78,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=5, help="of load in each turn (default: 5)")
     parser.add_argument("--idle-connections", type=int, default=10_000, metavar="N", help="default: 10000")
     parser.add_argument(
-        "--proxies", type=_names, default=PROXIES, metavar="A,B", help=f"of {', '.join(PROXIES)}"
+        "--proxies", type=_names, default=PROXIES, metavar="A,B", help=f"of {', '.join(PROXIES + MORE)}"
     )
     parser.add_argument("--nginx", default="nginx", metavar="PATH", help="the nginx to measure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
@@ -85,8 +87,8 @@ def _arguments() -> argparse.Namespace:
 
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
-    if unknown := set(names) - set(PROXIES):
-        message = f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PROXIES)}"
+    if unknown := set(names) - set(PROXIES + MORE):
+        message = f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PROXIES + MORE)}"
         raise argparse.ArgumentTypeError(message)
     return names
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 from lab import machine
 from lab.processes import Lab
-from lab.proxies import ANCHOR, Proxy, start_targets
+from lab.proxies import ANCHOR, WORKERS, Proxy, start_targets
 from lab.tables import Row, print_table, ratio_to_anchor
-from lab.tls_proxies import WORKERS, start_tls_proxy, write_certificate
+from lab.tls_proxies import start_tls_proxy, write_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: What every other proxy is compared with.
 ANCHOR = "haproxy"
 TARGETS = 5
+#: Workers of each limpet.
+WORKERS = {"limpet": 1, "limpet-2-workers": 2}
 
 _COLLECTOR = Path(__file__).with_name("collector.py")
 
@@ -121,7 +123,7 @@ class Proxy:
     """A proxy that answers requests.
 
     Attributes:
-        name: "limpet", "haproxy" or "nginx".
+        name: "haproxy", "nginx", or one of `WORKERS`.
         port: of the loopback address.
         process: the proxy with all its processes.
         log: where its access log goes; None without one.
@@ -168,8 +170,9 @@ def start_proxy(lab: Lab, name: str, targets: Sequence[int], *, logs: bool, ngin
     [port] = machine.free_ports(1)
     argv: list[str]
     log: LogFile | LogCounter | None
-    if name == "limpet":
+    if name in WORKERS:
         argv, log = _limpet(lab, label, port, targets, logs)
+        argv += ["--workers", str(WORKERS[name])]
     elif name == "haproxy":
         argv, log = _haproxy(lab, label, port, targets, logs)
     else:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from lab import machine
-from lab.proxies import Proxy
+from lab.proxies import WORKERS, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from lab.processes import Lab, Process
 
 _START_S = 20.0
-#: Workers of each limpet.
-WORKERS = {"limpet": 1, "limpet-2-workers": 2}
 _CIPHERS = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305"
 
 _LIMPET_TOML = """
