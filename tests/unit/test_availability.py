@@ -49,3 +49,30 @@ def judge(*rows):
 )
 def test_availability(rows, expected):
     assert judge(*rows) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([("a", 1, False, True), ("b", 1, False, False)], "b"),
+        ([("a", 1, False, True), ("b", 1, True, False)], "b"),
+        ([("a", 1, False, True), ("b", 0, False, False)], "a"),
+        ([("a", 1, False, True), ("b", 1, True, True)], "a"),
+        ([("a", 0, False, True)], ""),
+    ],
+)
+def test_who_terminates_gets_new_sessions_only_if_nobody_else_can(rows, expected):
+    states = []
+    for name, weight, is_backup, is_terminating in rows:
+        target = Target(
+            id=name,
+            address=Address(host="127.0.0.1", port=1),
+            weight=weight,
+            is_backup=is_backup,
+            is_terminating=is_terminating,
+        )
+        states.append(TargetState(target))
+        states[-1].health = H
+    verdict = availability(states)
+    assert "".join(state.id for state in verdict.new_sessions) == expected
+    assert verdict.keeps_sessions == {state.id for state in states}
