@@ -66,10 +66,11 @@ class ApiServer:
         self._watches = set()
         self._port = 0
 
-    async def start(self):
+    async def start(self, ssl=None):
         (self.folder / "token").write_text("token-1\n")
         (self.folder / "namespace").write_text("shop")
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, ssl=ssl)
+        self._has_tls = ssl is not None
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self):
@@ -81,7 +82,7 @@ class ApiServer:
         return {
             "type": "kubernetes",
             "service": "web",
-            "api_url": f"http://127.0.0.1:{self._port}",
+            "api_url": f"http{'s' if self._has_tls else ''}://127.0.0.1:{self._port}",
             "token_file": str(self.folder / "token"),
             **more,
         }

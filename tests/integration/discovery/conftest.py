@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tls"))
 
 from api_server import ApiServer
+from authority import Authority
 from name_server import NameServer
 
 
@@ -21,3 +23,9 @@ def api_server(tmp_path):
 def name_server():
     """A DNS server, not started."""
     return NameServer()
+
+
+@pytest.fixture
+def authority(tmp_path):
+    """Who vouches for certificates."""
+    return Authority(tmp_path)

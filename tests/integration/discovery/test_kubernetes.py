@@ -222,6 +222,31 @@ def test_a_refusal_is_told_as_the_server_says_it(play, api_server):
     play(story)
 
 
+def test_an_api_server_that_cannot_show_who_it_is_gets_no_token(play, api_server, authority):
+    async def story(ground):
+        await api_server.start(ssl=authority.server("127.0.0.1"))
+        api_server.put(endpoint_slice("web-1", endpoint("127.0.0.1", "a")))
+        stranger = type(authority)(ground.tmp_path, "stranger")
+        try:
+            discovery = api_server.settings(ca_file=str(stranger.path))
+            await ground.start({"discovery": discovery, "health_check": UNCHECKED})
+            assert "CERTIFICATE_VERIFY_FAILED" in ground.messages[0]
+            assert api_server.requests == []
+            discovery = api_server.settings(ca_file=str(authority.path))
+            ground.data["target_groups"] = {"web": {"discovery": discovery, "health_check": UNCHECKED}}
+            await ground.balancer.reload()
+            assert members(ground) == {"a": "127.0.0.1:8080"}
+            ca = str(ground.tmp_path / "nowhere.pem")
+            ground.data["target_groups"]["web"]["discovery"] = api_server.settings(ca_file=ca)
+            await ground.balancer.reload()
+            assert "cannot be read" in ground.messages[-1]
+            assert members(ground) == {"a": "127.0.0.1:8080"}  # settings that do not work empty no group
+        finally:
+            await api_server.stop()
+
+    play(story)
+
+
 def test_the_port_is_chosen_by_name(watch):
     async def story(ground, api):
         await ground.until(lambda: ground.messages)

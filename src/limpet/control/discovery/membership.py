@@ -108,6 +108,10 @@ class Membership:
             self._on_message(f"target_groups.{name}: {message}")
 
         feed = Feed(settings, self._look_up, lambda: self._changed(name), tell)
+        # Until the new source has said something, what the one that it replaces has said holds.
+        for (of, replaced), old in self._feeds.items():
+            if of == name and _is_alike(replaced, settings):
+                feed.targets = dict(old.targets)
         feed.run(group.dns_interval_s, group.deregistration_delay_s)
         self._feeds[name, settings] = feed
         return feed
@@ -150,6 +154,11 @@ def _entries(group: TargetGroupSettings) -> Iterator[Target | _Source]:
 
 def _sources(group: TargetGroupSettings) -> list[_Source]:
     return [entry for entry in _entries(group) if isinstance(entry, _Source)]
+
+
+def _is_alike(one: DiscoverySettings, other: DiscoverySettings) -> bool:
+    # A group has one source of each other kind at most.
+    return one.type == other.type and (one.type != "dns" or one.name == other.name)
 
 
 def _of_template(template: Target, found: Iterable[Target]) -> list[Target]:
