@@ -194,6 +194,20 @@ def test_a_reload_with_a_mistake_changes_nothing(running) -> None:
     running.line("^limpet: reloaded$")
 
 
+def test_reload_waits_until_every_target_is_healthy(running, targets) -> None:
+    waited = running.command("reload", "--wait", "--timeout", "20")
+    assert (waited.returncode, waited.stdout.splitlines()[1:]) == (0, ["every target is healthy"])
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        nobody = f"127.0.0.1:{probe.getsockname()[1]}"
+    right = running.file.read_text()
+    running.file.write_text(
+        right.replace("targets = [", f'targets = [{{ name = "late", address = "{nobody}" }},')
+    )
+    waited = running.command("reload", "--wait", "--timeout", "0.5")
+    assert waited.returncode == 1
+    assert re.fullmatch("after 0.5 s: web/late is (initial|unhealthy)", waited.stdout.splitlines()[1])
+
+
 def test_a_target_that_is_not_there_is_a_usage_error(running) -> None:
     for command in (["drain", "nobody"], ["remove", "nobody"], ["weight", "nobody", "1"]):
         done = running.command(*command)
