@@ -62,7 +62,7 @@ class Site:
         self.state.apply(
             settings,
             Sealing(KeyRing([self.key]), os.urandom),
-            {name: compiled.targets(group) for name, group in settings.target_groups.items()},
+            {name: compiled.targets(group.targets) for name, group in settings.target_groups.items()},
             (made,),
             compiled.forwarding(settings),
             {name: compiled.target_tls(name, group) for name, group in settings.target_groups.items()},

@@ -51,7 +51,7 @@ def lineage(tmp_path, authority):
 
 
 def test_certbots_renewal_is_noticed(play, authority, clients, lineage, monkeypatch):
-    monkeypatch.setattr(file_watch, "_INTERVAL_S", 0.05)
+    monkeypatch.setattr(file_watch, "INTERVAL_S", 0.05)
 
     async def story(ground):
         await ground.server("A")
