@@ -272,6 +272,11 @@ class ClientConnection(asyncio.Protocol):
         """Whether no request has come yet; the first one may be on its way."""
         return self.phase == HEAD and not self._forwarded
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether the client has not taken all of what was answered."""
+        return self.transport.get_write_buffer_size() > 0
+
     def close_idle(self) -> None:
         """Close the connection unless a request goes on, or the first is on its way; for draining."""
         if self.exchange is None and self.phase == HEAD and not self._buffer and not self.is_fresh:

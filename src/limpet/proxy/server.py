@@ -72,6 +72,11 @@ class Client(Protocol):
         """The exchange that goes on."""
         ...
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether the client has not taken all of what was answered."""
+        ...
+
     def on_deadline(self) -> None:
         """Act on a deadline that has passed."""
         ...
@@ -246,7 +251,7 @@ class Proxy:
                     client.transport.close()
             elif fresh:
                 continue
-            if not self._going_on():
+            if not self._going_on() and not any(client.is_sending for client in self.clients):
                 break
 
     # targets

@@ -15,17 +15,14 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-import h2.config
-import h2.connection
 import h2.events
 import h2.exceptions
-import h2.settings
-import hpack
 from h2.errors import ErrorCodes
 from hyperframe.frame import GoAwayFrame
 
 from limpet.errors import ProtocolError
 from limpet.proxy.client_protocol import CLOSED
+from limpet.proxy.http2.engine import Engine
 from limpet.proxy.http2.frame_size import FrameSizes
 from limpet.proxy.http2.nuisance import Nuisance
 from limpet.proxy.http2.request import http1_head
@@ -40,17 +37,10 @@ if TYPE_CHECKING:
 
 #: What a client begins with. Source: RFC 9113 section 3.4.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_MAX_STREAMS = 100
-_STREAM_WINDOW_BYTES = 131072
-_CONNECTION_WINDOW_BYTES = 1048576
+#: Bytes of bodies that are written at once; the rest waits in the streams, of which each has its turn.
+_ROUND_BYTES = 262144
 #: Bytes that may wait for a client that does not read; the streams' own are not among them.
 _MAX_UNSENT_BYTES = 1048576
-
-
-class _PlainEncoder(hpack.Encoder):
-    # Huffman's code is a quarter of all the work in Python, and saves a quarter of a few hundred bytes.
-    def encode(self, headers: Any, huffman: bool = False) -> bytes:
-        return super().encode(headers, huffman)
 
 
 class Http2Connection(asyncio.Protocol):
@@ -71,18 +61,12 @@ class Http2Connection(asyncio.Protocol):
         self.limits = proxy.snapshot.client_limits
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # set once connected
         self.deadline_s = 0.0
-        # What goes out was read by our own parser: it need not be checked again.
-        config = h2.config.H2Configuration(
-            client_side=False,
-            header_encoding=None,
-            validate_outbound_headers=False,
-            normalize_outbound_headers=False,
-        )
-        self.engine = h2.connection.H2Connection(config)
-        self.engine.encoder = _PlainEncoder()
+        self.engine = Engine(self.limits.max_head_bytes)
         self._streams: dict[int, StreamTransport] = {}
         self._nuisance = Nuisance()
         self._sizes = FrameSizes(len(PREFACE))
+        self._gone: set[int] = set()  # streams that were reset by what was read last
+        self._left_in_round = _ROUND_BYTES
         self._to_flush: dict[StreamTransport, None] = {}
         self._is_sending_soon = False
         self._is_unread = False
@@ -98,20 +82,6 @@ class Http2Connection(asyncio.Protocol):
         if not self.proxy.enter(self, peer_ip(transport)):
             self._close()
             return
-        codes = h2.settings.SettingCodes
-        self.engine.local_settings = h2.settings.Settings(
-            client=False,
-            initial_values={
-                codes.MAX_CONCURRENT_STREAMS: _MAX_STREAMS,
-                codes.INITIAL_WINDOW_SIZE: _STREAM_WINDOW_BYTES,
-                codes.MAX_HEADER_LIST_SIZE: self.limits.max_head_bytes,
-                codes.ENABLE_PUSH: 0,
-            },
-        )
-        self.engine.decoder.max_header_list_size = self.limits.max_head_bytes
-        self.engine.initiate_connection()
-        opened = _CONNECTION_WINDOW_BYTES - self.engine.inbound_flow_control_window
-        self.engine.increment_flow_control_window(opened)
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -128,6 +98,10 @@ class Http2Connection(asyncio.Protocol):
             self.engine.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
             self._give_up()
             return
+        # Resets first: the engine knows of them already, and would take no answer any more.
+        self._gone = {event.stream_id for event in events if type(event) is h2.events.StreamReset}
+        for stream_id in self._gone:
+            self._lose(stream_id)
         for event in events:
             if self.phase == CLOSED:
                 return
@@ -180,6 +154,11 @@ class Http2Connection(asyncio.Protocol):
         self.phase = CLOSED
         self.transport.abort()
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether the client has not taken all of what was answered."""
+        return bool(self._streams or self.transport.get_write_buffer_size())
+
     def go_away(self) -> None:
         """Tell the client to open no stream any more, and close with the last one."""
         if not self._is_going_away:
@@ -196,11 +175,21 @@ class Http2Connection(asyncio.Protocol):
         """Return how many bytes of a stream may be sent in one frame now."""
         if self._is_unread:
             return 0
-        return int(min(self.engine.local_flow_control_window(stream_id), self.engine.max_outbound_frame_size))
+        return min(self.window(stream_id), self.engine.max_outbound_frame_size, self._left_in_round)
+
+    def window(self, stream_id: int) -> int:
+        """Return how many bytes of a stream the client lets us send."""
+        return int(self.engine.local_flow_control_window(stream_id))
+
+    def send_body(self, stream_id: int, part: bytes, *, is_last: bool) -> None:
+        """Send a part of a body, for which there is room."""
+        self.engine.send_data(stream_id, part, end_stream=is_last)
+        self._left_in_round -= len(part)
 
     def acknowledge(self, stream_id: int, count: int) -> None:
         """Give back what a part of a body has taken of the windows."""
-        self.engine.acknowledge_received_data(count, stream_id)
+        if self.phase != CLOSED:
+            self.engine.acknowledge_received_data(count, stream_id)
 
     def wants_flush(self, stream: StreamTransport) -> None:
         """Send what a stream has written, in the next round."""
@@ -216,9 +205,14 @@ class Http2Connection(asyncio.Protocol):
                 return
             self.send_soon()
 
-    def finished(self, stream_id: int) -> None:
-        """Note a complete response."""
-        self._nuisance.answered()
+    def finished(self, stream_id: int, *, is_good: bool) -> None:
+        """Note a complete response.
+
+        Args:
+            is_good: it is no error, so the request was no nuisance.
+        """
+        if is_good:
+            self._nuisance.answered()
         stream = self.engine.streams.get(stream_id)
         if stream is not None and not stream.closed:
             self.reset_stream(stream_id, ErrorCodes.NO_ERROR)
@@ -242,6 +236,8 @@ class Http2Connection(asyncio.Protocol):
     def on_request(self, event: h2.events.RequestReceived) -> None:
         """Open a stream."""
         stream_id, has_body = event.stream_id, event.stream_ended is None
+        if stream_id in self._gone:
+            return
         if self._is_going_away or self.proxy.is_draining:
             self.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             self.go_away()
@@ -277,14 +273,6 @@ class Http2Connection(asyncio.Protocol):
     def on_trailers(self, event: h2.events.TrailersReceived) -> None:
         """Read trailers over: few servers know them, and they are no part of the body."""
 
-    def on_reset(self, event: h2.events.StreamReset) -> None:
-        """End a stream that the client does not want any more."""
-        stream = self._streams.get(event.stream_id)
-        if stream is not None:
-            stream.lose()
-        if self._nuisance.reset(time.monotonic()):
-            self._calm_down()
-
     def on_window(self, event: h2.events.WindowUpdated) -> None:
         """Send what has waited for a window."""
         if event.stream_id:
@@ -309,12 +297,17 @@ class Http2Connection(asyncio.Protocol):
         """Close with the last stream: the client opens none any more."""
         del event
         self._is_going_away = True
-        # The engine takes this for the end, but what goes on is still to be answered (section 6.8).
-        self.engine.state_machine.state = h2.connection.ConnectionState.SERVER_OPEN
         if not self._streams:
             self._close()
 
     # inside
+
+    def _lose(self, stream_id: int) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            stream.lose()
+        if self._nuisance.reset(time.monotonic()):
+            self._calm_down()
 
     def _refuse(self, stream_id: int, error: ProtocolError) -> None:
         # What cannot be an HTTP/1.1 request is answered here, and has no exchange.
@@ -326,7 +319,8 @@ class Http2Connection(asyncio.Protocol):
         ]
         self.engine.send_headers(stream_id, fields)
         self.engine.send_data(stream_id, detail, end_stream=True)
-        self.finished(stream_id)
+        self.finished(stream_id, is_good=False)
+        self._count_nuisance()
 
     def _count_nuisance(self) -> None:
         if self._nuisance.other(time.monotonic()):
@@ -345,6 +339,8 @@ class Http2Connection(asyncio.Protocol):
             stream.lose()
 
     def _settle_deadline(self) -> None:
+        if self._is_unread:  # then it is until when something has to be read
+            return
         self.deadline_s = time.monotonic() + self.limits.keep_alive_s
 
     def _flush_all(self) -> None:
@@ -358,7 +354,12 @@ class Http2Connection(asyncio.Protocol):
         wanted, self._to_flush = self._to_flush, {}
         for stream in wanted:
             stream.flush()
+            if stream.wants_turn:
+                self._to_flush[stream] = None
         self._send()
+        self._left_in_round = _ROUND_BYTES
+        if self._to_flush and not self._is_unread:
+            self.send_soon()
         if self.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
             self.reset()  # it makes us say more and more, and does not listen
 
@@ -383,7 +384,6 @@ _ACTS: dict[type, Callable[[Http2Connection, Any], None]] = {
     h2.events.DataReceived: Http2Connection.on_data,
     h2.events.StreamEnded: Http2Connection.on_end,
     h2.events.TrailersReceived: Http2Connection.on_trailers,
-    h2.events.StreamReset: Http2Connection.on_reset,
     h2.events.WindowUpdated: Http2Connection.on_window,
     h2.events.RemoteSettingsChanged: Http2Connection.on_settings,
     h2.events.PingReceived: Http2Connection.on_nothing,

@@ -8,8 +8,9 @@ sends more than its requests explain is told ENHANCE_YOUR_CALM. Source: RFC 9113
 from __future__ import annotations
 
 _WINDOW_S = 10.0
-#: Of one window, and one more for each request in it that is answered.
-_MAX_RESETS = 100
+#: Of one window, and one more for each request in it that is answered. Resets: three times as many as
+#: there may be streams at a time, for maps and galleries that are left before they are there.
+_MAX_RESETS = 300
 _MAX_OTHERS = 500
 
 

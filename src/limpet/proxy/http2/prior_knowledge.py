@@ -27,6 +27,7 @@ class FirstBytes(asyncio.Protocol):
 
     exchange = None
     is_fresh = True
+    is_sending = False
 
     def __init__(self, proxy: Proxy, listener: Listener) -> None:
         self.proxy = proxy

@@ -33,7 +33,7 @@ def http1_head(headers: Iterable[tuple[bytes, bytes]], *, has_body: bool) -> byt
     pseudo: dict[bytes, bytes] = {}
     lines: list[bytes] = []
     cookies: list[bytes] = []
-    host: bytes | None = None
+    hosts: list[bytes] = []
     has_length = False
     for name, value in headers:
         if name.startswith(b":"):
@@ -44,14 +44,14 @@ def http1_head(headers: Iterable[tuple[bytes, bytes]], *, has_body: bool) -> byt
         if name == b"cookie":
             cookies.append(value)  # split for compression: RFC 9113 section 8.2.3
         elif name == b"host":
-            host = value
+            hosts.append(value)
         else:
             if name == b"content-length":
                 has_length = True
                 if not has_body and value != b"0":
                     raise ProtocolError(ErrorKind.BAD_REQUEST, "the body is shorter than Content-Length says")
             lines.append(b"%b: %b\r\n" % (name, value))
-    method, target, authority = _request_line(pseudo, host)
+    method, target, authority = _request_line(pseudo, hosts)
     if cookies:
         lines.append(b"cookie: %b\r\n" % b"; ".join(cookies))
     if has_body and not has_length:
@@ -59,15 +59,15 @@ def http1_head(headers: Iterable[tuple[bytes, bytes]], *, has_body: bool) -> byt
     return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (method, target, authority, b"".join(lines))
 
 
-def _request_line(pseudo: dict[bytes, bytes], host: bytes | None) -> tuple[bytes, bytes, bytes]:
+def _request_line(pseudo: dict[bytes, bytes], hosts: list[bytes]) -> tuple[bytes, bytes, bytes]:
     method = pseudo.get(b":method", b"")
     if method == b"CONNECT":
         what = "WebSockets over HTTP/2" if b":protocol" in pseudo else "CONNECT"
         raise ProtocolError(ErrorKind.NOT_IMPLEMENTED, f"{what} is not supported; use HTTP/1.1")
-    target, authority = pseudo.get(b":path", b""), pseudo.get(b":authority", host)
+    target, authority = pseudo.get(b":path", b""), pseudo.get(b":authority", hosts[0] if hosts else None)
     if not _TARGET.fullmatch(method) or not _TARGET.fullmatch(target) or authority is None:
         raise ProtocolError(ErrorKind.BAD_REQUEST, "the request line cannot be read")
-    if not _VALUE.fullmatch(authority) or (host is not None and host != authority):
+    if not _VALUE.fullmatch(authority) or any(host != authority for host in hosts):
         raise ProtocolError(ErrorKind.BAD_REQUEST, "Host and :authority differ")
     if not target.startswith(b"/") and target != b"*":
         raise ProtocolError(ErrorKind.BAD_REQUEST, "the path does not begin with a slash")

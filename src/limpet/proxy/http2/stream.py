@@ -8,11 +8,13 @@ retries, limits, timeouts, logs and back-pressure are those of any other connect
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
 
-from limpet.proxy.client_protocol import HEAD, ClientConnection
+from limpet.errors import ErrorKind
+from limpet.proxy.client_protocol import BODY, HEAD, ClientConnection
 from limpet.proxy.http1.chunked import chunk, last_chunk
 from limpet.proxy.http2.response import ResponseSplitter
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Unsent bytes at which a target is not read any more, and at which it is again.
 _HIGH_BYTES, _LOW_BYTES = 65536, 16384
+#: Bytes that a stream may send before it is the others' turn.
+_TURN_BYTES = 65536
 
 
 class StreamClient(ClientConnection):
@@ -41,6 +45,13 @@ class StreamClient(ClientConnection):
 
     def close_idle(self) -> None:
         """Do nothing: the stream has begun, so it has a request."""
+
+    def on_deadline(self) -> None:
+        """Act on a deadline that has passed: end the exchange, or a response that is not read."""
+        if self.exchange is None:
+            self.transport.abort()
+        else:
+            super().on_deadline()
 
 
 class StreamTransport(asyncio.Transport):
@@ -71,6 +82,7 @@ class StreamTransport(asyncio.Transport):
         self._is_closing = False
         self._is_reading = True
         self._unacknowledged_bytes = 0
+        self._is_good = False
         self.is_over = False
         self.client = StreamClient(connection.proxy, connection.listener)
         self.client.phase = HEAD  # a PROXY header came before the first frame, if at all
@@ -90,8 +102,12 @@ class StreamTransport(asyncio.Transport):
 
     def feed_end(self, trailers: bytes) -> None:
         """Pass the end of the request on."""
+        client = self.client
         if self._in_chunks:
-            self.client.data_received(last_chunk(trailers))
+            client.data_received(last_chunk(trailers))
+        elif client.phase == BODY and client.exchange is not None:  # its end came with trailers
+            detail = "the body is shorter than Content-Length says"
+            client.exchange.on_bad_body(ErrorKind.BAD_REQUEST, detail)
 
     def acknowledge(self) -> None:
         """Give back what was taken of the windows, unless the target is slow."""
@@ -100,24 +116,35 @@ class StreamTransport(asyncio.Transport):
             self._connection.acknowledge(self._id, count)
 
     def flush(self) -> None:
-        """Send as much as the windows allow."""
+        """Send as much as the windows and a turn allow."""
         if self.is_over:
             return
-        while self._unsent:
-            room = self._connection.room(self._id)
+        left = _TURN_BYTES
+        while self._unsent and left > 0:
+            room = min(self._connection.room(self._id), left)
             if room <= 0:
-                return
+                break
             part = bytes(self._unsent[:room])
             del self._unsent[: len(part)]
+            left -= len(part)
             is_end = not self._unsent and self._trailers == []
-            self._connection.engine.send_data(self._id, part, end_stream=is_end)
+            self._connection.send_body(self._id, part, is_last=is_end)
             if is_end:
                 self._finish()
+                return
+        client = self.client
+        if left < _TURN_BYTES and client.exchange is None:  # the target is done, the client is not
+            client.deadline_s = time.monotonic() + client.limits.send_timeout_s
         if self._has_asked_for_pause and len(self._unsent) <= _LOW_BYTES:
             self._has_asked_for_pause = False
             self.client.resume_writing()
-        if self._trailers is not None and not self.is_over:
+        if self._trailers is not None and not self._unsent:
             self._send_end(self._trailers)
+
+    @property
+    def wants_turn(self) -> bool:
+        """Whether there is something to send that no window holds back."""
+        return not self.is_over and bool(self._unsent) and self._connection.window(self._id) > 0
 
     def lose(self) -> None:
         """Note that the client has reset the stream, or that the connection is gone."""
@@ -130,6 +157,7 @@ class StreamTransport(asyncio.Transport):
 
     def head(self, status: int, fields: list[tuple[bytes, bytes]], *, is_last: bool) -> None:
         """Send a head; see `response.Sink`."""
+        self._is_good = status < 400
         pseudo = (b":status", b"%d" % status)
         self._connection.engine.send_headers(self._id, [pseudo, *fields], end_stream=is_last)
         if is_last:
@@ -208,10 +236,11 @@ class StreamTransport(asyncio.Transport):
     def _finish(self) -> None:
         # The response is out. If the request is not, the rest of it is not wanted (RFC 9113 section 8.1).
         self.is_over = True
-        self._connection.finished(self._id)
+        self._connection.finished(self._id, is_good=self._is_good)
         self._lost()
 
     def _lost(self) -> None:
+        self.resume_reading()  # gives back to the connection's window what nobody will read
         # Not at once: the client may be in the middle of ending its exchange.
         self._connection.proxy.loop.call_soon(self.client.connection_lost, None)
         self._connection.forget(self._id)
