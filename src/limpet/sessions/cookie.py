@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from limpet.core.cookies import find_values
@@ -22,7 +22,8 @@ class CookieSettings:
     Attributes:
         secure: only over https; False is for development without TLS.
         name: None for `__Host-limpet_session`, or `limpet_session` when not secure or for a domain.
-        old_names: read as well, for one lifetime after a change of name.
+        old_names: read as well, for one lifetime after a change of name; they are taken away when a
+            cookie is set or cleared.
         domain: for `Domain`; None for the host alone.
         same_site: "Lax", "Strict" or "None".
         is_partitioned: whether to set `Partitioned` (CHIPS).
@@ -99,6 +100,22 @@ class CookieSettings:
     def clear(self) -> str:
         """Return the Set-Cookie value that takes the cookie away."""
         return f"{self.full_name}=; Max-Age=0{self._attributes()}"
+
+    def clear_old(self) -> list[str]:
+        """Return the Set-Cookie values that take away the cookies of the old names."""
+        return [self._under(name).clear() for name in self.old_names]
+
+    def _under(self, name: str) -> CookieSettings:
+        # With what the name's prefix demands, or browsers keep the cookie.
+        is_host = name.startswith("__Host-")
+        return replace(
+            self,
+            name=name,
+            old_names=(),
+            secure=self.secure or name.startswith(("__Host-", "__Secure-")),
+            path="/" if is_host else self.path,
+            domain=None if is_host else self.domain,
+        )
 
     def _attributes(self) -> str:
         parts = [f"; Path={self.path}"]

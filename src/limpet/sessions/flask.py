@@ -29,7 +29,7 @@ from limpet.sessions.policy import Policy
 from limpet.sessions.request_state import NO_WISHES, Loaded, Wishes
 from limpet.sessions.service import SECRET_VARIABLE, SECURE_VARIABLE, STORE_VARIABLE, Options, Sessions
 from limpet.sessions.session import Session
-from limpet.sessions.session_id import split_secrets
+from limpet.sessions.session_id import from_setting, split_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -340,9 +340,12 @@ class _Follower:
 def _secret(app: Flask) -> Sequence[str | bytes] | None:
     configured = app.config.get(SECRET_VARIABLE)
     if configured:
-        return split_secrets(configured) if isinstance(configured, str) else cast("list[str]", configured)
+        found = split_secrets(configured) if isinstance(configured, str) else cast("list[str]", configured)
+        return from_setting(found, SECRET_VARIABLE)
     if app.secret_key and not os.environ.get(SECRET_VARIABLE, "").strip():
-        return [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())]
+        fallbacks = app.config.get("SECRET_KEY_FALLBACKS") or ()
+        names = "SECRET_KEY or SECRET_KEY_FALLBACKS" if fallbacks else "SECRET_KEY"
+        return from_setting([app.secret_key, *fallbacks], names)
     return None
 
 

@@ -32,7 +32,7 @@ from limpet.sessions.revoke import (
     revoke_user,
 )
 from limpet.sessions.session import Session
-from limpet.sessions.session_id import SecretRing, parse_secrets
+from limpet.sessions.session_id import SecretRing, from_setting, split_secrets
 from limpet.sessions.stores import open_store
 from limpet.sessions.stores.guard import Guard
 
@@ -340,6 +340,8 @@ class Sessions:
             headers.append(("Set-Cookie", self.cookie.set(value, saved.max_age_s)))
         elif saved.cookie is CookieAct.CLEAR:
             headers.append(("Set-Cookie", self.cookie.clear()))
+        if saved.cookie is not CookieAct.KEEP:
+            headers += [("Set-Cookie", line) for line in self.cookie.clear_old()]
         if session.leaves_old:
             headers += [("Set-Cookie", each.source.cookie.clear()) for each in session.shown]
         if any(name == "Set-Cookie" for name, _ in headers):
@@ -366,7 +368,7 @@ def _check_presence(store: object, secret: object) -> None:
 
 def _ring(secret: str | bytes | Sequence[str | bytes] | None) -> SecretRing:
     if secret is None:
-        return parse_secrets(os.environ[SECRET_VARIABLE])
+        return SecretRing(from_setting(split_secrets(os.environ[SECRET_VARIABLE]), SECRET_VARIABLE))
     return SecretRing([secret] if isinstance(secret, str | bytes) else secret)
 
 

@@ -191,6 +191,19 @@ class SecretRing:
         return f"<SecretRing of {len(self._signers)}, newest {self._newest_id.hex()}>"
 
 
+def from_setting(secrets: Sequence[str | bytes], name: str) -> Sequence[str | bytes]:
+    """Return the secrets that a framework's setting holds.
+
+    Raises:
+        KeyRingError: one is too short; the error names the setting.
+    """
+    try:
+        SecretRing(secrets)
+    except KeyRingError as error:
+        raise KeyRingError(f"{name}: {error}") from None
+    return secrets
+
+
 def parse_secrets(text: str) -> SecretRing:
     """Read secrets from an environment variable."""
     return SecretRing(split_secrets(text))

@@ -206,6 +206,26 @@ def test_cookies_of_the_same_name_from_elsewhere_do_not_log_out(sessions: Sessio
         assert site.request("GET", "/", [("cookie", "a=1"), ("cookie", f"{name}={value}")]).json() == "ann"
 
 
+def test_a_session_moves_to_the_new_name_and_a_logout_clears_both(memory: WatchedStore) -> None:
+    before = Sessions(memory, secret=SECRET, cookie=CookieSettings(secure=False, name="old"))
+    settings = CookieSettings(secure=False, name="new", old_names=("old", "__Host-old"))
+    sessions = Sessions(memory, secret=SECRET, cookie=settings)
+    jar: dict[str, str] = {}
+    ask(lambda session: session.login("ann"), before, jar)
+    copy = dict(jar)
+    assert ask(lambda session: session.user_id, sessions, jar).json() == "ann"
+    ask(lambda session: session.rotate(), sessions, jar)
+    assert jar.keys() == {"new"}
+    ask(lambda session: session.logout(), sessions, jar)
+    assert jar == {}
+    session = sessions.open_request(copy)
+    session.logout()
+    lines = [value for name, value in sessions.save(session) if name == "Set-Cookie"]
+    assert [line.partition("=")[0] for line in lines] == ["new", "old", "__Host-old"]
+    assert all("Max-Age=0" in line for line in lines)
+    assert "; Secure" in lines[2]
+
+
 def test_of_two_cookies_that_we_signed_the_newer_counts(memory: WatchedStore) -> None:
     now_s = [1_800_000_000.0]
     settings = CookieSettings(secure=False, name="new", old_names=("old",))

@@ -127,6 +127,37 @@ def test_both_names_are_read_after_a_change_of_name(store: WatchedStore) -> None
         assert who(browser) is None
 
 
+def test_a_login_moves_the_session_to_the_new_name(store: WatchedStore) -> None:
+    with wsgi(LIMPET_SESSION_STORE=store, SESSION_COOKIE_NAME="before") as site:
+        browser = Browser(site)
+        browser.get("/login/1")
+    changes = {"SESSION_COOKIE_NAME": "after", "LIMPET_SESSION_OLD_COOKIE_NAMES": ["before"]}
+    with wsgi(LIMPET_SESSION_STORE=store, **changes) as site:
+        browser.site = site
+        browser.get("/login/1")
+        assert "before" not in browser.cookies
+        assert "after" in browser.cookies
+        assert who(browser) == "1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"LIMPET_SECRET": None, "SECRET_KEY": "short"}, "SECRET_KEY"),
+        ({"LIMPET_SECRET": "short"}, "LIMPET_SECRET"),
+    ],
+)
+def test_the_setting_of_a_short_secret_is_named(
+    store: WatchedStore, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], name: str
+) -> None:
+    monkeypatch.delenv("LIMPET_SECRET", raising=False)
+    with (
+        pytest.raises(ImproperlyConfigured, match=f"^{name}: a session secret needs at least 16"),
+        wsgi(LIMPET_SESSION_STORE=store, **changes),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("cookie", ["abcdefgh", "1." + "A" * 123, "x"])
 def test_a_foreign_cookie_stays_and_costs_nothing(store: WatchedStore, cookie: str) -> None:
     for changes in ({}, STOCK):

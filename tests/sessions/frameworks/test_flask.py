@@ -23,7 +23,7 @@ from flask import (
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from markupsafe import Markup
 
-from limpet.errors import ConfigError
+from limpet.errors import ConfigError, KeyRingError
 from limpet.sessions import AAL2, CookieSettings, LoginNotFreshError, Sessions
 from limpet.sessions.flask import FlaskSession, LimpetSessions
 from limpet.sessions.stores.memory import MemoryStore
@@ -340,7 +340,21 @@ def test_after_a_change_of_name_both_names_are_read(store: Counting) -> None:
     client.get("/login/ann")
     new = client.get_cookie("sid")
     assert new is not None
+    assert client.get_cookie("session") is None, "the session has moved to the new name"
     assert client.get("/read").json == {"a": "2"}
+
+
+def test_a_short_secret_key_is_named(store: Counting) -> None:
+    app = Flask(__name__)
+    app.secret_key = "dev"
+    with pytest.raises(KeyRingError, match=r"^SECRET_KEY: a session secret needs at least 16 characters"):
+        LimpetSessions(app, store=store)
+    app.config["SECRET_KEY_FALLBACKS"] = ["x" * 16]
+    with pytest.raises(KeyRingError, match=r"^SECRET_KEY or SECRET_KEY_FALLBACKS: a session secret"):
+        LimpetSessions(app, store=store)
+    app.config["LIMPET_SECRET"] = "short"
+    with pytest.raises(KeyRingError, match=r"^LIMPET_SECRET: a session secret"):
+        LimpetSessions(app, store=store)
 
 
 def test_a_cookie_of_flask_itself_opens_nothing_and_stays(app: Flask, client: FlaskClient) -> None:

@@ -143,6 +143,18 @@ def test_the_field_of_the_app_binds_adopted_sessions(kind: str, valkey: ValkeySe
     assert browser.get("/state").json() == {"user": None}
 
 
+def test_a_wrong_old_secret_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    old = WsgiSite(old_apps.flask_app())
+    new = WsgiSite(limpet_app(FlaskCookie("the secret of another app")))
+    for _ in range(2):
+        browser = logged_in(old)
+        browser.site = new
+        assert browser.get("/state").json() == OUT
+    told = [each.getMessage() for each in caplog.records if "does not verify" in each.getMessage()]
+    assert len(told) == 1
+    assert "sessions from flask: the signature of a cookie 'session' does not verify" in told[0]
+
+
 def test_the_names_of_the_cookies_must_differ() -> None:
     app = Flask(__name__)
     app.secret_key = SECRET_KEY

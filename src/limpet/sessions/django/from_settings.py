@@ -16,6 +16,7 @@ from limpet.errors import ConfigError, KeyRingError
 from limpet.sessions import CookieSettings, Policy, Sessions
 from limpet.sessions.migration import Source, django_source
 from limpet.sessions.service import SECRET_VARIABLE, STORE_VARIABLE
+from limpet.sessions.session_id import from_setting
 from limpet.sessions.stores import open_store
 
 _ABSOLUTE_S = 30 * 86400.0
@@ -69,8 +70,12 @@ def _opened(url: str, deadline_s: float) -> Any:
 def _secret() -> Any:
     secret = getattr(settings, "LIMPET_SECRET", None)
     if secret is None and not os.environ.get(SECRET_VARIABLE, "").strip():
-        return [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return secret
+        fallbacks = settings.SECRET_KEY_FALLBACKS
+        names = "SECRET_KEY or SECRET_KEY_FALLBACKS" if fallbacks else "SECRET_KEY"
+        return from_setting([settings.SECRET_KEY, *fallbacks], names)
+    if secret is None:
+        return None
+    return from_setting([secret] if isinstance(secret, str | bytes) else secret, SECRET_VARIABLE)
 
 
 def _policy() -> Policy | str:

@@ -112,7 +112,7 @@ def _answered(request: Any, session: SessionStore, response: Any) -> Any:
     answer = session.answer
     if answer.session_id is not None:
         _set_cookie(response, sessions().ring.sign(answer.session_id), answer.max_age_s)
-    stale = _names_in(request) if answer.cookie is CookieAct.CLEAR else []
+    stale = _stale_names(request, answer.cookie)
     _delete_cookies(response, stale)
     left = [] if session.offers else find_offers(sessions().old, request.COOKIES)
     for offer in left:
@@ -125,9 +125,12 @@ def _answered(request: Any, session: SessionStore, response: Any) -> Any:
     return response
 
 
-def _names_in(request: Any) -> list[str]:
+def _stale_names(request: Any, act: CookieAct) -> list[str]:
     cookie = sessions().cookie
-    return [name for name in (cookie.full_name, *cookie.old_names) if name in request.COOKIES]
+    names = {CookieAct.KEEP: (), CookieAct.SET: cookie.old_names}.get(
+        act, (cookie.full_name, *cookie.old_names)
+    )
+    return [name for name in names if name in request.COOKIES]
 
 
 def _set_cookie(response: Any, value: str, max_age_s: int | None) -> None:

@@ -180,6 +180,7 @@ class DjangoDb(DjangoSource):
         try:
             return signing.loads(data, salt=store.key_salt, serializer=store.serializer)
         except signing.BadSignature:
+            self.tell_unsigned()
             return None  # of a SECRET_KEY that is gone: Django has logged that user out already
         except Exception as error:
             raise UndecodableError(f"a session of Django does not decode ({type(error).__name__})") from error
@@ -237,5 +238,7 @@ class DjangoSignedCookies(DjangoSource):
                 max_age=store.get_session_cookie_age(),
                 salt=_ENGINES + "signed_cookies",
             )
-        except Exception:  # noqa: BLE001  # as Django does: what it does not take is no session
+        except Exception as error:  # noqa: BLE001  # as Django does: what it does not take is no session
+            if isinstance(error, signing.BadSignature) and not isinstance(error, signing.SignatureExpired):
+                self.tell_unsigned()
             return None

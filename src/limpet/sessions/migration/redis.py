@@ -100,7 +100,10 @@ class FlaskSessionRedis(RedisSource):
         """Return the id, without its signature if it has one."""
         if self._signer is None:
             return super().identify(value)
-        return self._signer.unsign(value).decode() if self._signer.validate(value) else None
+        if not self._signer.validate(value):
+            self.tell_unsigned()
+            return None
+        return str(self._signer.unsign(value).decode())
 
     def _decoded(self, data: bytes) -> tuple[dict[str, Any], bool]:
         fields = _msgpack_or_json(data)
@@ -167,7 +170,7 @@ def _client(url: str) -> Redis:
         from redis.backoff import NoBackoff  # noqa: PLC0415
         from redis.retry import Retry  # noqa: PLC0415
     except ImportError as error:
-        problem = "sessions.old: sessions in Redis need redis-py; install limpet[redis]"
+        problem = "sessions.old: sessions in Redis need the package redis; install limpet[redis]"
         raise ConfigError([problem]) from error
     retry = Retry(NoBackoff(), 0)  # the guard tries again
     return Client.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=retry)

@@ -74,11 +74,14 @@ class FlaskCookie(SignedCookie):
 
     def identify(self, value: str) -> str | None:
         """Return the cookie if Flask would take it."""
-        from itsdangerous import BadSignature  # noqa: PLC0415
+        from itsdangerous import BadSignature, SignatureExpired  # noqa: PLC0415
 
         try:
             self._signer().unsign(value, max_age=int(self._lifetime_s))
+        except SignatureExpired:
+            return None
         except BadSignature:
+            self.tell_unsigned()
             return None
         return value
 
@@ -126,11 +129,14 @@ class StarletteCookie(SignedCookie):
 
     def identify(self, value: str) -> str | None:
         """Return the cookie if Starlette would take it."""
-        from itsdangerous import BadSignature  # noqa: PLC0415
+        from itsdangerous import BadSignature, SignatureExpired  # noqa: PLC0415
 
         try:
             self._signer.unsign(value, max_age=self._max_age_s)
+        except SignatureExpired:
+            return None
         except BadSignature:
+            self.tell_unsigned()
             return None
         return value
 

@@ -8,6 +8,7 @@ of a session that was logged out.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from limpet.sessions.stores.guard import Guard
 
 A = TypeVar("A")
+LOG = logging.getLogger("limpet.sessions")
 #: No browser keeps a cookie longer. Source: rfc6265bis section 5.5.
 LONGEST_S = 400 * 86400.0
 
@@ -65,6 +67,21 @@ class Source(ABC):
     ) -> None:
         self.cookie = CookieSettings(name=cookie, secure=False) if isinstance(cookie, str) else cookie
         self._user = user
+        self._has_told = False
+
+    def tell_unsigned(self) -> None:
+        """Warn, once in a process, of what shows the old cookie and does not verify.
+
+        One such cookie is anybody's; with a wrong secret every user becomes a visitor.
+        """
+        if not self._has_told:
+            self._has_told = True
+            LOG.warning(
+                "sessions from %s: the signature of a cookie %r does not verify; if that goes for all of "
+                "them, the secret that the source was given is not the old app's, and everyone is a visitor",
+                self.name,
+                self.cookie.full_name,
+            )
 
     def user_of(self, fields: Mapping[str, Any], user_field: str | None) -> Any:
         """Return who is logged in; None for a visitor.
