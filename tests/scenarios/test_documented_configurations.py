@@ -1,6 +1,7 @@
 """`limpet up --check` finds no mistake in any configuration that the documentation shows.
 
-A block of TOML is a whole configuration, or says in its first line that it is a part of one.
+A block of TOML is a whole configuration, or says in its first line that it is a part of one, or
+the file of targets that a group's discovery reads.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PART = "# a part of limpet.toml\n"
+TARGETS_FILE = "# /run/app/targets.toml"
 _PATH = re.compile(r'\b(certificate|key|ca|client_ca|file|acme_webroot) = "(/[^"]+)"')
 
 
@@ -49,10 +51,16 @@ def files(tmp_path_factory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("text", list(configurations()))
-def test_a_configuration_of_the_documentation(text: str, files: dict[str, str], tmp_path: Path) -> None:
+def test_a_configuration_of_the_documentation(
+    text: str, files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")  # some are for limpet in a pod
     text = _PATH.sub(lambda found: f'{found[1]} = "{files[found[1]]}"', text)
     if text.startswith(PART):
         assert mistakes_of_a_part(tomllib.loads(text)) == []
+        return
+    if text.startswith(TARGETS_FILE):
+        assert mistakes_of_a_part({"target_groups": {"web": tomllib.loads(text)}}) == []
         return
     path = tmp_path / "limpet.toml"
     path.write_text(text)

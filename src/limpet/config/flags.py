@@ -59,7 +59,8 @@ def settings_from_flags(flags: Flags, data: Mapping[str, Any] | None = None) -> 
         if flags.targets:
             name = next(iter(groups)) if len(groups) == 1 else "default"
             groups = {**groups, name: _over(groups.get(name, {}), {"targets": list(flags.targets)})}
-        merged["target_groups"] = {name: _group(group, flags) for name, group in groups.items()}
+        if groups:
+            merged["target_groups"] = {name: _group(group, flags) for name, group in groups.items()}
     return load_data(merged)
 
 

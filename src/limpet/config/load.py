@@ -125,6 +125,8 @@ def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{path}: unknown setting; {_nearest(detail['loc'], model)}"
     if kind == "missing":
         return f"{path}: is missing; add it"
+    if kind == "too_short":
+        return f"{path}: is empty; add at least one"
     if kind == "value_error":
         what, _, advice = str(detail["msg"]).removeprefix("Value error, ").partition("; ")
         return f"{path}: {what}; {advice or 'correct it'}"

@@ -5,6 +5,7 @@ import pytest
 from limpet.config import compile as compiled
 from limpet.config.flags import Flags, settings_from_flags
 from limpet.config.load import load_data
+from limpet.errors import ConfigError
 
 
 def test_names_of_targets_are_stable_and_show_no_address():
@@ -76,3 +77,10 @@ def test_targets_given_as_flags_replace_those_of_the_only_group(groups, changed)
     settings = settings_from_flags(Flags(targets=["127.0.0.1:9"]), data)
     found = {name: group.targets[0].address for name, group in settings.target_groups.items()}
     assert found == dict.fromkeys(groups, "127.0.0.1:2") | {changed: "127.0.0.1:9"}
+
+
+def test_a_file_without_target_groups_is_told_so():
+    for data, told in (({}, "is missing; add it"), ({"target_groups": {}}, "is empty; add at least one")):
+        with pytest.raises(ConfigError) as caught:
+            settings_from_flags(Flags(), data)
+        assert caught.value.problems == [f"target_groups: {told}"]
