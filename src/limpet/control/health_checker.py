@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _MAX_HEAD_BYTES = 65536
 _UNCHECKED_S = 0.5
+#: How often a target is checked that has not been seen healthy or unhealthy yet.
+_STARTING_S = 1.0
 
 
 class HealthChecker:
@@ -93,7 +95,10 @@ class HealthChecker:
             if settings.enabled:
                 await self._check_once(group, state, settings)
                 spread = 1 + settings.jitter * (2 * self._rng.random() - 1)
-                delay_s = settings.interval_s * spread
+                interval_s = settings.interval_s
+                if state.health is Health.INITIAL:  # an app that still starts is awaited
+                    interval_s = min(interval_s, _STARTING_S)
+                delay_s = interval_s * spread
             else:
                 delay_s = _UNCHECKED_S
                 unhealthy_for_s = asyncio.get_running_loop().time() - state.unhealthy_since_s

@@ -33,6 +33,18 @@ def test_a_target_is_in_after_one_success_before_clients_are_served(play):
     play(story)
 
 
+def test_a_target_that_still_starts_is_awaited(play):
+    async def story(ground):
+        await ground.server("A")
+        ground.servers["A"].status = 503
+        await ground.start(ground.group("A", health_check={"interval_s": 60, "unhealthy_threshold": 100}))
+        assert ground.state("A").health is Health.INITIAL
+        ground.servers["A"].status = 200
+        await ground.until(lambda: ground.state("A").health is Health.HEALTHY)
+
+    play(story)
+
+
 def test_checks_carry_the_configured_host_and_headers(play):
     async def story(ground):
         await ground.server("A")
