@@ -32,6 +32,7 @@ from limpet.control.session_secret import (
     read_session_secret,
 )
 from limpet.sessions import NotSupportedByStoreError, Sessions, StoreUnavailableError
+from limpet.sessions.secret_ids import other_secrets
 from limpet.sessions.service import SECRET_VARIABLE, STORE_VARIABLE
 from limpet.sessions.session_id import split_secrets
 from limpet.sessions.stores import open_store
@@ -92,6 +93,7 @@ def list_(user: str, as_json: bool, url: str | None, secret_file: Path | None) -
         elif listed:
             console().print(_table(listed))
         if not listed:
+            opened.refuse_other_secret()
             fail(f"user {user!r} has no session {opened.reach()}")
 
 
@@ -155,6 +157,14 @@ class _Opened(NamedTuple):
     sessions: Sessions
     is_guess: bool
 
+    def refuse_other_secret(self) -> None:
+        # For when nothing was found: with another secret nothing can be.
+        others = self.sessions.run(other_secrets(self.sessions))
+        if others:
+            ids = f"{counted(len(others), 'id')} {', '.join(others)}"
+            what = f"the sessions in this store are signed with another secret ({ids})"
+            fail(f"{what}; give that one with --secret-file or {SECRET_VARIABLE}", EXIT_USAGE)
+
     def reach(self) -> str:
         # Where a session was looked for.
         return "that was signed with this secret" if self.is_guess else "in this store"
@@ -164,6 +174,7 @@ def _revoke_user(opened: _Opened, user: str) -> None:
     listed = opened.sessions.list_user(user)
     opened.sessions.revoke_user(user, with_old=True)
     if not listed:
+        opened.refuse_other_secret()
         promise = "" if opened.is_guess else "; had there been one, it would be over now"
         fail(f"user {user!r} has no session {opened.reach()}{promise}")
     click.echo(f"{user}: {counted(len(listed), 'session')} ended")
@@ -171,6 +182,7 @@ def _revoke_user(opened: _Opened, user: str) -> None:
 
 def _revoke_reference(opened: _Opened, reference: str) -> None:
     if not opened.sessions.revoke_reference(reference):
+        opened.refuse_other_secret()
         fail(f"there is no session {reference!r}; limpet sessions list USER shows how they are named")
     click.echo(f"{reference}: ended")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from contextlib import suppress
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
@@ -31,6 +32,7 @@ from limpet.sessions.revoke import (
     revoke_session,
     revoke_user,
 )
+from limpet.sessions.secret_ids import note_secret
 from limpet.sessions.session import Session
 from limpet.sessions.session_id import SecretRing, from_setting, split_secrets
 from limpet.sessions.stores import open_store
@@ -120,7 +122,8 @@ class Sessions:
         self.events = Events()
         self.recent = Recent(self.policy.stale_s) if self.policy.on_unknown is OnUnknown.STALE else None
         self.entropy = entropy
-        self.store = Guard(_store(store, deadline_s), deadline_s=deadline_s)
+        self._unguarded = _store(store, deadline_s)
+        self.store = Guard(self._unguarded, deadline_s=deadline_s)
         self.now_s = now_s or self.store.now_s
         self._check: threading.Thread | None = None
         self._check_pid = 0
@@ -330,6 +333,8 @@ class Sessions:
                 self.events.found(finding)
         except Exception as error:  # noqa: BLE001  # a check must not end anything
             LOG.warning("session store: it could not be checked: %s", error)
+        with suppress(Exception):  # only commands miss it; not guarded, for it says nothing about requests
+            drive(note_secret(self), self._unguarded)
 
     def _headers(self, session: Session, saved: flows.Saved) -> list[tuple[str, str]]:
         headers = [("Vary", "Cookie")] if session.accessed else []

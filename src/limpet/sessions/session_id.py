@@ -181,6 +181,11 @@ class SecretRing:
         """Return the keys for encryption at rest."""
         return KeyRing([self._derive(secret, b"encryption at rest") for secret in self._signers.values()])
 
+    @property
+    def ids(self) -> list[str]:
+        """What names each secret, the newest first: 8 hexadecimal digits, as cookies carry them."""
+        return [each.hex() for each in self._signers]
+
     def _mac(self, kid: bytes, body: bytes) -> bytes:
         mac = self._macs[kid].copy()
         mac.update(body)

@@ -22,6 +22,7 @@ from flask import (
 )
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from markupsafe import Markup
+from watched_store import is_note
 
 from limpet.errors import ConfigError, KeyRingError
 from limpet.sessions import AAL2, CookieSettings, LoginNotFreshError, Sessions
@@ -45,7 +46,7 @@ class Counting(MemoryStore):
         self.trips = 0
 
     def run(self, operation: Any) -> Any:
-        self.trips += 1
+        self.trips += not is_note(operation)
         return super().run(operation)
 
 

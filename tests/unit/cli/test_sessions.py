@@ -187,6 +187,25 @@ def test_the_secret_that_serve_keeps_is_told_and_promises_nothing(app: Sessions,
     assert is_in(app, cookie)
 
 
+def test_another_secret_than_the_apps_is_told(app: Sessions, kept: Path) -> None:
+    cookie = log_in(app, "ann")
+    app.tell_findings()  # as at the first request of a process
+    app.close()
+    for arguments in (["list", "ann"], ["revoke", "--user", "ann"], ["revoke", "--session", "0-0"]):
+        for secret in ([], ["--secret-file", str(kept)]):
+            result = invoke(*arguments, *secret)
+            assert result.exit_code == 2
+            (id_,) = app.ring.ids
+            assert f"are signed with another secret (1 id {id_}); give that one with" in result.stderr
+            assert "would be over now" not in result.output
+    assert is_in(app, cookie)
+    kept.write_text(f"a newer one that nobody uses yet\n{SECRET}\n")
+    assert "would be over now" not in invoke("revoke", "--user", "bob").stderr
+    assert invoke("revoke", "--user", "bob", "--secret-file", str(kept)).exit_code == 1
+    assert invoke("revoke", "--user", "ann", "--secret-file", str(kept)).exit_code == 0
+    assert not is_in(app, cookie)
+
+
 def test_a_login_of_which_nobody_knows_the_time(app: Sessions) -> None:
     log_in(app, "ann")
     (known,) = app.list_user("ann")
