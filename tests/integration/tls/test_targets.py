@@ -1,6 +1,7 @@
 """TLS with targets: who they are is verified, for requests, WebSockets and health checks."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 
@@ -209,10 +210,14 @@ def test_a_response_that_was_cut_is_not_passed_on_as_whole(play, authority):
 
 def test_a_target_that_never_shakes_hands_is_given_up(play, authority):
     async def story(ground):
-        held = []
+        held = set()
 
         async def silent(reader, writer):
-            held.append(writer)
+            held.add(writer)
+            with contextlib.suppress(ConnectionError):
+                await reader.read()  # until it is given up
+            writer.close()
+            held.remove(writer)
 
         server = await asyncio.start_server(silent, "127.0.0.1", 0)
         group = {
@@ -225,8 +230,8 @@ def test_a_target_that_never_shakes_hands_is_given_up(play, authority):
         (state,) = ground.balancer.state.groups["web"].targets.values()
         assert state.in_flight == 0
         await ground.until(lambda: "no answer within" in state.health_detail)
-        for writer in held:
-            writer.close()
+        await ground.balancer.checker.stop()
         server.close()
+        await ground.until(lambda: not held)
 
     play(story)

@@ -53,7 +53,7 @@ def mistakes(*rules, **more):
         ({**TEAPOT, "path": "/a/../b"}, ".0.path.0: '/a/../b' matches no path that is read"),
         ({**TEAPOT, "path_prefix": "/a*"}, ".0.path_prefix.0: '/a*' is not allowed"),
         ({**TEAPOT, "path_prefix": "//a"}, ".0.path_prefix.0: '//a' matches no path"),
-        ({**TEAPOT, "path": []}, ".0.path: a list is not allowed"),
+        ({**TEAPOT, "path": []}, ".0.path: is empty; add at least one"),
         ({**TEAPOT, "host": "a/b"}, ".0.host.0: 'a/b' is not allowed"),
         ({**TEAPOT, "method": "get"}, ".0.method.0: 'get' is not allowed"),
         ({**TEAPOT, "source_ip": "10.0.0.0/33"}, ".0.source_ip.0: "),
