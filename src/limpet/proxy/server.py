@@ -243,13 +243,15 @@ class Proxy:
     async def _let_finish(self, timeout_s: float, cutting: asyncio.Event | None) -> None:
         deadline_s = time.monotonic() + timeout_s
         fresh_until_s = min(time.monotonic() + _FRESH_S, deadline_s)
-        while self.clients and time.monotonic() < deadline_s and not (cutting and cutting.is_set()):
+        while time.monotonic() < deadline_s and not (cutting and cutting.is_set()):
+            if not self.clients and not self.shaking:
+                break
             await asyncio.sleep(0.02)
             fresh = [client for client in self.clients if client.is_fresh]
             if time.monotonic() >= fresh_until_s:
                 for client in fresh:
                     client.transport.close()
-            elif fresh:
+            elif fresh or self.shaking:
                 continue
             if not self._going_on() and not any(client.is_sending for client in self.clients):
                 break

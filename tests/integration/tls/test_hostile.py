@@ -283,3 +283,23 @@ def test_draining_answers_what_is_in_flight(play, authority, clients):
             each.close()
 
     play(story)
+
+
+def test_draining_lets_a_handshake_that_has_begun_end_and_ask(play, authority, clients):
+    async def story(ground):
+        await ground.server("A")
+        await ground.start(ground.group("A"), listeners=[tls_listener(authority.issue("shop.example"))])
+        connected = socket.create_connection(("127.0.0.1", ground.port))
+        connected.setblocking(False)
+        proxy = ground.balancer.plane.proxy
+        await ground.until(lambda: len(proxy.shaking) == 1)
+        draining = asyncio.create_task(proxy.drain(5))
+        await ground.until(lambda: proxy.is_draining)
+        context = authority.client()
+        streams = await asyncio.open_connection(sock=connected, ssl=context, server_hostname="shop.example")
+        assert (await ask(*streams))[0] == 200
+        streams[1].close()
+        assert await draining == 0
+
+    del clients
+    play(story)
