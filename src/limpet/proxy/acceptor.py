@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from limpet.proxy.board import Place
 
 _PAUSE_S = 0.002
-_MAX_PAUSES = 5
+_MAX_PAUSES = 10
 _EXHAUSTED_S = 0.1
 
 
