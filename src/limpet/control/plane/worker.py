@@ -70,6 +70,7 @@ class _Worker:
         self._loop = asyncio.get_running_loop()
         self._plane = LocalPlane(self._target_error, place)
         self._mirror = Mirror(place)
+        self._plane.proxy.write_numbers()  # or the others would not wait for it yet
         # One after the other, in the order in which they were sent.
         self._wanted: asyncio.Queue[tuple[int | None, str, tuple[Any, ...]]] = asyncio.Queue()
         self._descriptors: deque[int] = deque()
