@@ -19,7 +19,7 @@ TICKET = Ticket(
     issued_at_s=1_700_000_000,
     last_seen_s=1_700_000_100,
 )
-SEALED = seal(TICKET, RING, os.urandom)
+SEALED = seal(TICKET, RING, bytes)
 
 #: Sealed by version 1 with the key of 32 "k"; must be readable for ever.
 GOLDEN_1 = (
