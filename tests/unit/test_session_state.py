@@ -84,7 +84,7 @@ def test_nonsense_is_no_move(value):
 
 
 @pytest.mark.parametrize(
-    ("value", "floor"), [("12", 12), ("0", 0), ("", 0), ("-3", 0), ("1.5", 0), ("9" * 30, 0), ("١", 0)]
+    ("value", "floor"), [("12", 12), ("0", 0), ("", 0), ("-3", 0), ("1.5", 0), ("9" * 30, 0), ("\u0661", 0)]
 )
 def test_a_floor_that_is_none_is_reached_by_all(value, floor):
     assert parse_floor(value) == floor

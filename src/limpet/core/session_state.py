@@ -83,7 +83,7 @@ def parse_state(value: bytes) -> SessionState | None:
     kind, *parameters = [part.strip(" \t") for part in value.decode("latin-1").split(";")]
     if kind not in {"portable", "pinned"}:
         return None
-    named = dict([(name, text) for name, _, text in (part.partition("=") for part in parameters)])
+    named = {name: text for name, _, text in (part.partition("=") for part in parameters)}
     version = named.get("v", "")
     fingerprint = _matching(_FINGERPRINT, named.get("fp", ""))
     return SessionState(
@@ -104,9 +104,7 @@ def format_moved(moved: Moved) -> str:
 
 def parse_moved(value: str) -> Moved | None:
     """Read the value of Limpet-Moved; None if it is none."""
-    named = dict(
-        [(name.strip(" \t"), text) for name, _, text in (p.partition("=") for p in value.split(";"))]
-    )
+    named = {name.strip(" \t"): text for name, _, text in (p.partition("=") for p in value.split(";"))}
     origin, why = named.get("from", "").strip(" \t"), named.get("why", "").strip(" \t")
     if not _NAME.fullmatch(origin) or not _WORD.fullmatch(why):
         return None
