@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from limpet.core.session_state import (
     MAX_STATE_BYTES,
+    Floor,
     Moved,
     SessionState,
+    format_floor,
     format_moved,
     format_state,
     parse_floor,
@@ -16,6 +18,7 @@ from limpet.core.session_state import (
 )
 
 FINGERPRINT = "0123456789abcdef"
+TAGS = st.from_regex(r"[0-9a-f]{8}", fullmatch=True)
 WORDS = st.from_regex(r"[a-z][a-z0-9_]{0,31}", fullmatch=True)
 
 
@@ -23,9 +26,10 @@ WORDS = st.from_regex(r"[a-z][a-z0-9_]{0,31}", fullmatch=True)
     version=st.none() | st.integers(0, 10**18),
     has_user=st.none() | st.booleans(),
     ended=st.just("") | WORDS,
+    tag=st.just("") | TAGS,
 )
-def test_a_portable_state_survives_the_way(version, has_user, ended):
-    state = SessionState(True, version, FINGERPRINT, "", has_user, ended)
+def test_a_portable_state_survives_the_way(version, has_user, ended, tag):
+    state = SessionState(True, version, FINGERPRINT, "", has_user, ended, tag)
     assert parse_state(format_state(state).encode()) == state
 
 
@@ -83,8 +87,20 @@ def test_nonsense_is_no_move(value):
     assert parse_moved(value) is None
 
 
+@given(st.integers(0, 10**18), st.just("") | TAGS)
+def test_a_floor_survives_the_way(version, tag):
+    assert parse_floor(format_floor(Floor(version, tag))) == Floor(version, tag)
+
+
 @pytest.mark.parametrize(
-    ("value", "floor"), [("12", 12), ("0", 0), ("", 0), ("-3", 0), ("1.5", 0), ("9" * 30, 0), ("\u0661", 0)]
+    ("value", "floor"),
+    [
+        ("12", Floor(12)),
+        ("12;s=1a2b3c4d", Floor(12, "1a2b3c4d")),
+        ("12; s=x", Floor(12)),
+        ("12; later=1a2b3c4d", Floor(12)),
+        *[(text, Floor(0)) for text in ("", "-3", "1.5", "9" * 30, "\u0661", "x; s=1a2b3c4d")],
+    ],
 )
 def test_a_floor_that_is_none_is_reached_by_all(value, floor):
     assert parse_floor(value) == floor
