@@ -1,0 +1,86 @@
+"""A3: replicas do not share the signing key.
+
+The session is in the cookie, signed with a key that each process made for itself. Whoever has
+another key sees a forged cookie and treats the user as logged out; nothing is deleted, so the next
+visit may be in again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from limpet.doctor import signs
+from limpet.doctor.checks.check import Check
+from limpet.doctor.finding import Confidence, Finding, Mode, NotTested, RuledOut, Severity, SourceLine
+from limpet.doctor.fixes import shared_secret
+
+if TYPE_CHECKING:
+    from limpet.doctor.evidence import Evidence
+    from limpet.doctor.finding import Answer
+
+RULE = "A3"
+
+
+def answer(evidence: Evidence) -> Answer:
+    """Compare the secrets themselves if they are known, else the arms."""
+    if any(replica.secrets for replica in evidence.replicas):
+        different = _different_secrets(evidence)
+        if different:
+            return _finding(evidence, Confidence.CONFIRMED, (f"two replicas have different {different}",))
+        return RuledOut("the replicas have the same secrets")
+    untested = signs.may_judge_frozen(evidence)
+    if untested:
+        return NotTested(untested)
+    if signs.flap_cause(evidence) is not signs.FlapCause.KEY:
+        return RuledOut(_why_not(evidence))
+    seen = (f"one unchanged cookie: {signs.shown_arms(signs.flapping(evidence))}", *_cookie(evidence))
+    sure = Confidence.CONFIRMED if signs.confirmed_on_two_logins(evidence) else Confidence.LIKELY
+    return _finding(evidence, sure, tuple(filter(None, (*seen, signs.home_only(evidence)))))
+
+
+def _different_secrets(evidence: Evidence) -> str:
+    known: dict[str, set[str]] = {}
+    for replica in evidence.replicas:
+        for name, digest in replica.secrets:
+            known.setdefault(name, set()).add(digest)
+    return ", ".join(name for name, digests in known.items() if len(digests) > 1)
+
+
+def _cookie(evidence: Evidence) -> tuple[str, ...]:
+    return tuple(
+        f"cookie {each.name!r} is a {each.reading.product} cookie that carries its data, so a key decides"
+        for each in evidence.session_cookies
+        if each.reading is not None and each.reading.is_signed_data
+    )
+
+
+def _why_not(evidence: Evidence) -> str:
+    cause = signs.flap_cause(evidence)
+    if cause is None:
+        return "unchanged cookies were accepted every time"
+    if cause is signs.FlapCause.STATE:
+        return "the cookie carries no data, so no key decides"
+    return f"another explanation fits better: {cause.value}"
+
+
+def _finding(evidence: Evidence, sure: Confidence, seen: tuple[str, ...]) -> Finding:
+    made = next((each for each in evidence.sources if each.kind == "secret_made_at_import"), None)
+    arms = signs.flapping(evidence) or signs.frozen_arms(evidence)
+    return Finding(
+        rule=RULE,
+        severity=Severity.ERROR,
+        confidence=sure,
+        evidence=seen,
+        users_see=f"a logout on about {signs.loss_share(arms)} of page loads, and then in again",
+        fix=shared_secret(evidence.products),
+        location=SourceLine(made.path, made.line) if made else None,
+    )
+
+
+CHECK = Check(
+    RULE,
+    "replicas do not share the signing key",
+    Mode.LOGIN,
+    "https://giraycoskun.dev/blog/2023/12/18/sharing-data-in-a-flask-app-accross-gunicorn-workers/",
+    answer,
+)

@@ -1,0 +1,269 @@
+"""What several checks ask of the evidence; each question is answered in one place only.
+
+The chief one is `flap_cause`: when the same cookies are in and out by turns, exactly one explanation
+leads, by the tie-breakers in their order: caches, addresses, the age of the session, the app's
+version, a difference between logins, and at last the kind of cookie.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from limpet.doctor.evidence import Arm, ArmKind, Outcome, Pattern
+from limpet.doctor.statistics import LEVEL, fisher_exact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from limpet.doctor.evidence import CookieFact, Evidence, Visit
+
+#: Arms that send the same cookies every time.
+FROZEN_KINDS = (ArmKind.FROZEN, ArmKind.APP_ONLY, ArmKind.BUSTED, ArmKind.ADDRESS)
+#: A session that is out only so soon after its login is out because of its youth.
+YOUNG_S = 5.0
+#: So many visits, all in, are needed to call an arm free of loss.
+ENOUGH = 12
+
+
+class FlapCause(Enum):
+    """Why unchanged cookies are in and out by turns."""
+
+    CACHE = "a cache answered"
+    ADDRESS = "one address of several"
+    YOUTH = "only right after the login"
+    VERSION = "one version of the app"
+    ODD_REPLICA = "one replica differs"
+    KEY = "the key decides"
+    STATE = "the server's memory decides"
+
+
+def frozen_arms(evidence: Evidence) -> tuple[Arm, ...]:
+    """Return the arms with unchanging cookies, without the balancer's share of the luck."""
+    return evidence.arms_of(ArmKind.FROZEN, ArmKind.APP_ONLY)
+
+
+def flapping(evidence: Evidence, *kinds: ArmKind) -> tuple[Arm, ...]:
+    """Return the arms of some kinds (frozen ones, if none are named) that are in and out by turns."""
+    arms = evidence.arms_of(*(kinds or (ArmKind.FROZEN, ArmKind.APP_ONLY)))
+    return tuple(arm for arm in arms if arm.pattern is Pattern.FLAP)
+
+
+def flaps(evidence: Evidence) -> bool:
+    """Whether unchanged cookies were in and out by turns, beyond the balancer's help."""
+    if flapping(evidence):
+        return True
+    # Two short looks at the same thing: a login that is only in on one replica, another only out.
+    return _scattered(evidence)
+
+
+def _scattered(evidence: Evidence) -> bool:
+    # Arms that are too short to flap may still, together, have an in after an out.
+    arms = [arm for arm in frozen_arms(evidence) if arm.pattern is Pattern.ONE_OUT]
+    return len(arms) >= 2
+
+
+def pinned_only(evidence: Evidence) -> bool:
+    """Whether sessions hold with the balancer's cookies and flap without them."""
+    held = [arm for arm in evidence.arms_of(ArmKind.JAR, ArmKind.FROZEN) if len(arm.clear) >= ENOUGH]
+    if not held or any(arm.pattern is not Pattern.OK for arm in held):
+        return False
+    bare = evidence.arms_of(ArmKind.APP_ONLY)
+    return any(arm.pattern in {Pattern.FLAP, Pattern.OUT, Pattern.DEAD} for arm in bare)
+
+
+def was_frozen(evidence: Evidence) -> bool:
+    """Whether arms with unchanging cookies had enough visits to judge by."""
+    return any(len(arm.clear) >= ENOUGH for arm in frozen_arms(evidence))
+
+
+def may_judge_login(evidence: Evidence) -> str:
+    """Return why nothing about a login can be judged; "" if it can."""
+    if not evidence.logins:
+        return "no login was given"
+    if not any(login.is_accepted for login in evidence.logins):
+        return "the login was not accepted"
+    if not evidence.oracle:
+        return "logged in and logged out could not be told apart"
+    return ""
+
+
+def may_judge_frozen(evidence: Evidence) -> str:
+    """Return why arms with unchanging cookies cannot be judged; "" if they can."""
+    reason = may_judge_login(evidence)
+    if reason:
+        return reason
+    if evidence.rotating:
+        return f"the cookie {evidence.rotating[0]!r} changes on ordinary visits, so it was not replayed"
+    return "" if was_frozen(evidence) else "too few visits with unchanging cookies"
+
+
+def is_signed(evidence: Evidence) -> bool | None:
+    """Whether the session's data are in its cookie, so that a key decides; None if there is no cookie."""
+    cookies = evidence.session_cookies
+    if not cookies:
+        return None
+    return any(each.reading is not None and each.reading.is_signed_data for each in cookies)
+
+
+def flap_cause(evidence: Evidence) -> FlapCause | None:
+    """Return the explanation that leads; None if nothing flaps."""
+    arms = flapping(evidence)
+    if not arms and not _scattered(evidence):
+        return None
+    visits = [visit for arm in frozen_arms(evidence) for visit in arm.clear]
+    if lost_to_cache(visits):
+        return FlapCause.CACHE
+    if split_by_address(evidence):
+        return FlapCause.ADDRESS
+    if lost_in_youth(evidence):
+        return FlapCause.YOUTH
+    if lost_by_version(visits):
+        return FlapCause.VERSION
+    if odd_replica(evidence):
+        return FlapCause.ODD_REPLICA
+    return FlapCause.KEY if is_signed(evidence) else FlapCause.STATE
+
+
+def outs(visits: Iterable[Visit]) -> list[Visit]:
+    """Return the visits that were out."""
+    return [visit for visit in visits if visit.outcome is Outcome.OUT]
+
+
+def ins(visits: Iterable[Visit]) -> list[Visit]:
+    """Return the visits that were in."""
+    return [visit for visit in visits if visit.outcome is Outcome.IN]
+
+
+def lost_to_cache(visits: Iterable[Visit]) -> bool:
+    """Whether nearly all lost visits were answered by a cache, and those that were in were not."""
+    clear = list(visits)
+    lost = outs(clear)
+    cached = sum(visit.cache.is_cached for visit in lost)
+    if not cached or cached < 0.8 * len(lost):
+        return False
+    return not any(visit.cache.is_cached for visit in ins(clear)) or cached == len(lost)
+
+
+def split_by_address(evidence: Evidence) -> bool:
+    """Whether one session is in at one of the site's addresses and out at another."""
+    arms = evidence.arms_of(ArmKind.ADDRESS)
+    patterns = {arm.pattern for arm in arms if len(arm.clear) >= 3}
+    return Pattern.OK in patterns and Pattern.OUT in patterns
+
+
+def lost_in_youth(evidence: Evidence) -> bool:
+    """Whether sessions are out only in the first seconds after login, then always in."""
+    aged = [
+        visit
+        for arm in evidence.arms_of(ArmKind.JAR, ArmKind.FROZEN, ArmKind.APP_ONLY)
+        for visit in arm.clear
+        if visit.since_login_s is not None
+    ]
+    lost = [visit.since_login_s or 0.0 for visit in outs(aged)]
+    if len(lost) < 2:
+        return False
+    last = max(lost)
+    after = [visit for visit in aged if (visit.since_login_s or 0.0) > last]
+    before = [visit for visit in aged if (visit.since_login_s or 0.0) <= last]
+    # The older visits must be too many for a loss as frequent as the younger ones' to have missed them.
+    table = ((len(lost), len(before) - len(lost)), (0, len(after)))
+    return last <= YOUNG_S and len(after) >= ENOUGH and fisher_exact(table) < LEVEL
+
+
+def lost_by_version(visits: Iterable[Visit]) -> bool:
+    """Whether sessions are in on one version of the app's assets and out on another."""
+    clear = [visit for visit in visits if visit.page.version]
+    kept = {visit.page.version for visit in ins(clear)}
+    lost = {visit.page.version for visit in outs(clear)}
+    return bool(kept and lost) and not kept & lost and _separates(clear, kept)
+
+
+def _separates(clear: list[Visit], kept: set[str]) -> bool:
+    lost_there = sum(visit.outcome is Outcome.OUT and visit.page.version not in kept for visit in clear)
+    kept_there = sum(visit.outcome is Outcome.IN and visit.page.version in kept for visit in clear)
+    return fisher_exact(((lost_there, 0), (0, kept_there))) < LEVEL
+
+
+def by_replica(evidence: Evidence, login: int) -> dict[str, Counter[Outcome]]:
+    """Return, for one login, how often it was in and out on each replica."""
+    found: dict[str, Counter[Outcome]] = {}
+    for arm in frozen_arms(evidence):
+        if arm.login == login:
+            for visit in arm.clear:
+                if visit.replica:
+                    found.setdefault(visit.replica, Counter())[visit.outcome] += 1
+    return found
+
+
+def odd_replica(evidence: Evidence) -> bool:
+    """Whether one replica differs from others that agree.
+
+    With names: a login is in on two replicas or more and out on another. Without: two logins lose
+    at different rates, more than chance allows, and one of them loses less than a session that only
+    its home knows could among three replicas.
+    """
+    for login in evidence.logins:
+        seen = by_replica(evidence, login.number)
+        keeps = [name for name, counts in seen.items() if counts[Outcome.IN] and not counts[Outcome.OUT]]
+        loses = [name for name, counts in seen.items() if counts[Outcome.OUT] >= 2 and not counts[Outcome.IN]]
+        if len(keeps) >= 2 and loses:
+            return True
+    return not evidence.seen_replicas and _rates_differ(evidence)
+
+
+def _rates_differ(evidence: Evidence) -> bool:
+    rates: dict[int, list[int]] = {}
+    for arm in frozen_arms(evidence):
+        counts = rates.setdefault(arm.login, [0, 0])
+        counts[0] += arm.outs
+        counts[1] += arm.ins
+    if len(rates) < 2:
+        return False
+    most = max(rates.values(), key=lambda each: each[0] / max(sum(each), 1))
+    least = min(rates.values(), key=lambda each: each[0] / max(sum(each), 1))
+    return fisher_exact(((most[0], most[1]), (least[0], least[1]))) < LEVEL
+
+
+def auth_cookies_lost(evidence: Evidence) -> list[tuple[Visit, CookieFact]]:
+    """Return where an ordinary visit after login deleted a cookie of the login, or set another value."""
+    names = {name for login in evidence.logins for name in login.auth}
+    return [
+        (visit, each)
+        for arm in evidence.arms_of(ArmKind.JAR, ArmKind.FROZEN, ArmKind.APP_ONLY, ArmKind.BURST)
+        for visit in arm.visits
+        for each in visit.set_cookies
+        if each.name in names and (each.is_deletion or visit.outcome is Outcome.OUT)
+    ]
+
+
+def shown_arms(arms: Iterable[Arm]) -> str:
+    """Return how often some arms were in and out, for a person."""
+    rows = list(arms)
+    kept, lost = sum(arm.ins for arm in rows), sum(arm.outs for arm in rows)
+    return f"in {kept}, out {lost} of {kept + lost}"
+
+
+def home_only(evidence: Evidence) -> str:
+    """Return a sentence about which replicas know a login, if they can be told apart; else ""."""
+    said = []
+    for login in evidence.logins:
+        seen = by_replica(evidence, login.number)
+        keeps = sorted(name for name, counts in seen.items() if counts[Outcome.IN])
+        loses = sorted(name for name, counts in seen.items() if counts[Outcome.OUT])
+        if keeps and loses:
+            said.append(f"login {login.number}: in on {', '.join(keeps)}, out on {', '.join(loses)}")
+    return "; ".join(said)
+
+
+def loss_share(arms: Iterable[Arm]) -> str:
+    """Return the part of visits that were lost, as a percentage."""
+    rows = list(arms)
+    lost, clear = sum(arm.outs for arm in rows), sum(len(arm.clear) for arm in rows)
+    return f"{round(100 * lost / clear)} %" if clear else "some"
+
+
+def confirmed_on_two_logins(evidence: Evidence) -> bool:
+    """Whether unchanged cookies flapped for two logins."""
+    return len({arm.login for arm in flapping(evidence)}) >= 2
