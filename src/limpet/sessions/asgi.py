@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from enum import Enum
 from typing import Any, TypeAlias, Unpack
 
+from limpet.sessions.balancer import Told, read_told
 from limpet.sessions.errors import SessionError, StoreUnavailableError, outage_behind
 from limpet.sessions.headers import ONLY_VARY, OUTAGE_BODY, Headers, after_outage, merge, of_outage
 from limpet.sessions.service import Options, Sessions
@@ -106,6 +107,7 @@ class _Http:
         session = self._session
         if session.is_slow and session.loaded is None:
             await session.aload()
+        await self._sessions.balancer.atell_moved(session)
         try:
             await app(self._scope, receive, self.send)
         except Exception as error:
@@ -129,6 +131,7 @@ class _Http:
                 await self._refuse(self._session.refusal)
                 return
             message = _with(message, await self._save())
+            message = self._telling(message)
             self._begin()
         await self._send(message)
 
@@ -138,7 +141,8 @@ class _Http:
     async def _refuse(self, outage: StoreUnavailableError, prefix: str = "http.response") -> None:
         self._has_begun = self._is_refused = True
         headers = of_outage(outage, accessed=self._session.accessed)
-        await self._send(_with({"type": f"{prefix}.start", "status": 503}, headers))
+        self._session.standing.is_silent = True
+        await self._send(self._telling(_with({"type": f"{prefix}.start", "status": 503}, headers)))
         await self._send({"type": f"{prefix}.body", "body": OUTAGE_BODY})
 
     async def _save(self) -> Headers:
@@ -156,6 +160,13 @@ class _Http:
             raise
         self._sessions.tell_scheme(headers, self._scope.get("scheme", ""))
         return headers
+
+    def _telling(self, message: Message, *, is_websocket: bool = False) -> Message:
+        if self._session.client.told is None:
+            return message
+        told = self._sessions.balancer.tell(self._session, is_websocket=is_websocket)
+        encoded = [(name.lower().encode(), value.encode()) for name, value in told]
+        return {**message, "headers": [*message.get("headers", []), *encoded]}
 
     def _begin(self, *, may_begin_session: bool = False) -> None:
         self._has_begun = True
@@ -177,8 +188,9 @@ class _WebSocket(_Http):
         if kind == "websocket.accept" and not self._is_refused:
             # Nothing caches the handshake, so the cookie is all that it has to say.
             cookie = [each for each in await self._save() if each[0] == "Set-Cookie"]
+            message = self._telling(_with(message, cookie), is_websocket=True)
             self._begin(may_begin_session=True)
-            await self._send(_with(message, cookie))
+            await self._send(message)
         else:
             self._is_closed = self._is_closed or kind == "websocket.close"
             await super().send(message)
@@ -198,18 +210,29 @@ class _WebSocket(_Http):
 
 def _open(sessions: Sessions, scope: Scope) -> Session:
     cookie, user_agent = b"", b""
+    floor: bytes | None = None
+    moved: bytes | None = None
     for name, value in scope["headers"]:
         if name == b"cookie":
             cookie = cookie + b"; " + value if cookie else value
         elif name == b"user-agent":
             user_agent = value
+        elif name == b"limpet-floor":
+            floor = value
+        elif name == b"limpet-moved":
+            moved = value
     client = scope.get("client")
     return sessions.open_header(
         cookie,
         address=client[0] if client else "",
         user_agent=user_agent.decode("latin-1"),
         is_safe=scope.get("method", "GET") in _SAFE_METHODS,
+        told=_told(floor, moved) if floor is not None else None,
     )
+
+
+def _told(floor: bytes, moved: bytes | None) -> Told | None:
+    return read_told(floor.decode("latin-1"), moved.decode("latin-1") if moved is not None else None)
 
 
 def _take_over(session: Session, content: Any) -> None:

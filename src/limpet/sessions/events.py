@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 from limpet.sessions.record import EndReason
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("limpet.sessions")
 #: Reasons that users did not cause: the store lost data, or servers do not share their secrets.
 _ALARMING = {EndReason.LOST, EndReason.UNKNOWN_KEY}
+#: Sessions that were told to be behind.
+_MAX_REMEMBERED = 10_000
 _ADVICE = {
     EndReason.UNKNOWN_KEY: " (signed with a secret that is not here; is it the same on all servers?)",
     EndReason.LOST: " (the store has lost it, or is another one)",
@@ -37,6 +39,8 @@ class Events:
         commits: by outcome.
         adoptions: sessions of other libraries that went on as limpet sessions, by source.
         unknown: loads and commits that the store did not answer.
+        behind: sessions of which the store's primary had an older version than their client has seen, so
+            that writes were lost, mostly in a failover; each is counted once.
     """
 
     def __init__(self) -> None:
@@ -46,6 +50,8 @@ class Events:
         self.commits: Counter[Outcome] = Counter()
         self.adoptions: Counter[str] = Counter()
         self.unknown = 0
+        self.behind = 0
+        self._behind: OrderedDict[str, None] = OrderedDict()
         self._left_out: set[tuple[str, str]] = set()
         self._lock = threading.Lock()  # adding 1 to a counter is several steps
 
@@ -82,6 +88,23 @@ class Events:
         if (source, name) not in self._left_out:
             self._left_out.add((source, name))
             LOG.warning("sessions from %s are adopted without their field %s: %s", source, name, error)
+
+    def fell_behind(self, reference: str, version: int, floor: int) -> None:
+        """Count and log, once, a session that the store has only in an older version."""
+        with self._lock:
+            if reference in self._behind:
+                return
+            self.behind += 1
+            self._behind[reference] = None
+            if len(self._behind) > _MAX_REMEMBERED:
+                self._behind.popitem(last=False)
+        LOG.warning(
+            "session %s is behind: its client has seen version %d, the store has %d; writes were lost "
+            "(a failover?)",
+            reference,
+            floor,
+            version,
+        )
 
     def sent_in_clear(self) -> None:
         """Tell once that browsers will not send the cookie back: it is Secure, and the request was not."""

@@ -21,6 +21,7 @@ from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import Conflict, ServiceUnavailable
 
+from limpet.sessions.balancer import read_told
 from limpet.sessions.cookie import CookieSettings
 from limpet.sessions.decide import Verdict
 from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
@@ -170,6 +171,7 @@ class FlaskSession(Session, SessionMixin):
         """Read as empty from now on, and save nothing; the request is answered with 503."""
         self.has_given_up = True
         self.take(Loaded(Verdict.ABSENT))
+        self.standing.forget()
         self._fields, self.wishes = None, Wishes()
 
     def unsaved_state(self) -> tuple[Wishes, dict[str, bytes]]:
@@ -200,13 +202,16 @@ class LimpetInterface(SessionInterface):
         self.sessions.tell_findings()
         self._tell_if_insecure(app)
         environ = request.environ
-        return self.sessions.open_as(
+        session = self.sessions.open_as(
             FlaskSession,
             environ.get("HTTP_COOKIE", "").encode("latin-1"),
             address=request.remote_addr or "",
             user_agent=environ.get("HTTP_USER_AGENT", ""),
             is_safe=request.method in _SAFE_METHODS,
+            told=read_told(environ.get("HTTP_LIMPET_FLOOR"), environ.get("HTTP_LIMPET_MOVED")),
         )
+        self.sessions.balancer.tell_moved(session)
+        return session
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:  # noqa: ARG002
         """Save a session and add its headers.
@@ -220,6 +225,8 @@ class LimpetInterface(SessionInterface):
         added = []
         if not session.has_given_up:
             added = self.sessions.save(session)
+        told = self.sessions.balancer.tell(session)
+        if not session.has_given_up:
             before = session.unsaved_state() if session.accessed else (NO_WISHES, {})
             session.accessed = False
             tell = partial(_tell_late_changes, session, before, is_streamed=may_be_read_later)
@@ -230,6 +237,7 @@ class LimpetInterface(SessionInterface):
             response.headers.add("Vary", "Cookie")
         elif added:
             response.headers = Headers(merge(response.headers, added))
+        response.headers.extend(told)
 
     def _tell_if_insecure(self, app: Flask) -> None:
         if self._has_told:

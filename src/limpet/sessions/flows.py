@@ -90,6 +90,7 @@ def save(session: Session, sessions: Sessions) -> Flow[Saved]:
         return (yield from _Save(session, sessions, loaded, unsaved, now_s).run())
     except StoreUnavailableError as error:
         sessions.events.failed(error)
+        session.standing.is_silent = True
         raise
     finally:  # not before, for a request beside this one might read it again meanwhile
         if session.session_id is not None and sessions.recent is not None and has_wishes:
@@ -126,6 +127,7 @@ def end_here(session: Session, sessions: Sessions) -> Flow[Saved]:
     before = yield from _Save(session, sessions, loaded, [], sessions.now_s()).bury(
         loaded.key, EndReason.LOGOUT
     )
+    session.standing.gone(EndReason.LOGOUT)
     return Saved(CookieAct.CLEAR) if before.alive is not None else _OVERTAKEN
 
 
@@ -188,15 +190,17 @@ class _Save:
 
     def _create(self) -> Flow[Saved]:
         meta = self.session.next_meta(self.now_s)
-        session_id = self._new_id(meta)
-        record = Record(1, b"", self.now_s, meta, self._own_fields(1))
+        # Above what the client has seen, so that it never sees a version twice with other content.
+        session_id, version = self._new_id(meta), self.session.client.floor + 1
+        record = Record(version, b"", self.now_s, meta, self._own_fields(version))
         seed = self.sessions.entropy(EPOCH_BYTES)
         yield from ask(Create(session_id.key, record, store_until_s(meta, self.now_s), seed))
+        self.session.standing.written(version, has_user=bool(meta.user))
         return self._cookie(session_id, meta)
 
     def _replace(self) -> Flow[Saved]:
         meta, old = self.session.next_meta(self.now_s), self._old()
-        session_id, version = self._new_id(meta), old.version + 1
+        session_id, version = self._new_id(meta), max(old.version, self.session.client.floor) + 1
         record = Record(version, b"", self.now_s, meta, self._own_fields(version), old.tokens)
         grace_end_s = self.now_s + self.sessions.policy.grace_s
         stone = Tombstone(EndReason.ROTATED, self.now_s, session_id.key, grace_end_s)
@@ -205,6 +209,7 @@ class _Save:
         if moved is Moved.AWAY and self.session.wishes.user is None:
             # Someone was faster: what is over stays over; what moved on takes this request's fields.
             return (yield from self._give_way(session_id.key))
+        self.session.standing.written(version, has_user=bool(meta.user))
         if moved is Moved.SHARED and (yield from self._commit_to(session_id.key, [], None)) != session_id.key:
             return _OVERTAKEN
         return self._cookie(session_id, meta)
@@ -279,8 +284,13 @@ class _Save:
                 # lifetimes stay with the request that changed the id.
                 key, meta = successor, None
                 unsaved = _giving_way(unsaved, committed.tombstone)
+            elif committed.outcome is Outcome.GONE:
+                stone = committed.tombstone
+                self.session.standing.gone(stone.reason if stone is not None else None)
+                return None
             else:
-                return key if committed.outcome is not Outcome.GONE else None
+                self.session.standing.written(committed.version)
+                return key
         raise SessionConflictError("other requests kept changing the same session field")
 
     def _merged(self, unsaved: list[Unsaved], current: Mapping[str, Field]) -> list[Unsaved]:
@@ -312,6 +322,7 @@ class _Save:
         while key is not None:
             before = yield from self.bury(key, EndReason.LOGOUT)
             key = self._same_login(before)
+        self.session.standing.gone(EndReason.LOGOUT)
         return _KEEP
 
     def _same_login(self, before: Stored) -> Key | None:
@@ -356,6 +367,7 @@ class _Save:
 
     def _cookie(self, session_id: SessionId, meta: Meta) -> Saved:
         max_age_s = math.ceil(meta.ends_s - self.now_s) if meta.is_persistent else None
+        self.session.standing.key = session_id.key
         return Saved(CookieAct.SET, session_id, max_age_s)
 
     def _own_fields(self, version: int) -> dict[str, Field]:

@@ -30,7 +30,15 @@ def load(session: Session, sessions: Sessions) -> Flow[None]:
     else:
         if sessions.recent is not None:
             _remember(session.session_id, loaded, sessions.recent, sessions.now_s())
+        _compare(loaded, session.client.floor, sessions)
     session.take(loaded)
+
+
+def _compare(loaded: Loaded, floor: int, sessions: Sessions) -> None:
+    # Served all the same: to log the user out would be worse than what the store has lost.
+    record, key = loaded.record, loaded.key
+    if record is not None and key is not None and record.version < floor and not loaded.is_adopted:
+        sessions.events.fell_behind(sessions.ring.reference(key), record.version, floor)
 
 
 def _load_any(session: Session, sessions: Sessions) -> Flow[Loaded]:
@@ -76,7 +84,7 @@ def _stale(
     if found is not None:
         key, record = found
         judgement = decide.judge(Stored(record, record.epoch), now_s, sessions.policy)
-        if judgement.record is not None:
+        if judgement.record is not None and record.version >= session.client.floor:
             return Loaded(Verdict.FOUND, key, record, failure=error)
     return Loaded(Verdict.UNKNOWN, failure=error)
 

@@ -166,11 +166,13 @@ class Committed(NamedTuple):
     Attributes:
         record: the current record, with CONFLICT only.
         tombstone: what stands there, with GONE if anything does.
+        version: of the record as it stands there now; 0 with GONE.
     """
 
     outcome: Outcome
     record: Record | None = None
     tombstone: Tombstone | None = None
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,11 +216,12 @@ def apply(
     if stored.meta.incarnation != edit.incarnation or stored.epoch != epoch:
         return Committed(Outcome.GONE), None
     if edit.token in tokens_of(stored):
-        return Committed(Outcome.APPLIED), None
+        return Committed(Outcome.APPLIED, version=stored.version), None
     if _is_overtaken(stored, edit):
-        return Committed(Outcome.CONFLICT, record=stored), None
+        return Committed(Outcome.CONFLICT, record=stored, version=stored.version), None
     outcome = Outcome.APPLIED if stored.version == edit.base_version else Outcome.MERGED
-    return Committed(outcome), changed(stored, edit)
+    record = changed(stored, edit)
+    return Committed(outcome, version=record.version), record
 
 
 def _is_overtaken(stored: Record, edit: Edit) -> bool:

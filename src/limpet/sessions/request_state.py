@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from limpet.sessions.balancer import Told
     from limpet.sessions.decide import Verdict
     from limpet.sessions.errors import StoreUnavailableError
     from limpet.sessions.record import EndReason, Key, Record
@@ -60,8 +61,18 @@ class Loaded:
 
 @dataclass(slots=True)
 class Client:
-    """Who sends the request, for the list of devices, and whether it only reads."""
+    """Who sends the request, for the list of devices, and whether it only reads.
+
+    Attributes:
+        told: what the balancer says of it; None if there is none that asks.
+    """
 
     address: str = ""
     user_agent: str = ""
     is_safe: bool = False
+    told: Told | None = None
+
+    @property
+    def floor(self) -> int:
+        """The version that the client has seen already."""
+        return self.told.floor if self.told is not None else 0

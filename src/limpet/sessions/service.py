@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from limpet.core.cookies import find_values
 from limpet.errors import ConfigError
 from limpet.sessions import flows, loading
+from limpet.sessions.balancer import Balancer
 from limpet.sessions.codec import Sealing
 from limpet.sessions.cookie import CookieSettings
 from limpet.sessions.decide import CookieAct
@@ -41,6 +42,7 @@ from limpet.sessions.stores.guard import Guard
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from limpet.sessions.balancer import OnMoved, Told
     from limpet.sessions.migration.adopt import Offer
     from limpet.sessions.migration.source import Source
     from limpet.sessions.operations import Flow
@@ -66,6 +68,7 @@ class Options(TypedDict, total=False):
     old: Sequence[Source]
     encrypt: bool
     deadline_s: float
+    on_moved: OnMoved | None
 
 
 class Sessions:
@@ -85,6 +88,8 @@ class Sessions:
             `login`, and deleting it ends the session but for the other fields.
         encrypt: whether fields are encrypted at rest.
         deadline_s: how long one operation may take, its retry included.
+        on_moved: called as `on_moved(session, moved)` before the app runs, with the first request after
+            limpet has moved the session here from another server; an async framework awaits it.
         now_s: wall clock; the store's by default, so that servers whose clocks differ agree.
         entropy: gives n random bytes.
 
@@ -105,6 +110,7 @@ class Sessions:
         old: Sequence[Source] = (),
         encrypt: bool = False,
         deadline_s: float = 0.25,
+        on_moved: OnMoved | None = None,
         now_s: Callable[[], float] | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -125,6 +131,7 @@ class Sessions:
         self._unguarded = _store(store, deadline_s)
         self.store = Guard(self._unguarded, deadline_s=deadline_s)
         self.now_s = now_s or self.store.now_s
+        self.balancer = Balancer(self, on_moved)
         self._check: threading.Thread | None = None
         self._check_pid = 0
 
@@ -136,6 +143,7 @@ class Sessions:
         address: str = "",
         user_agent: str = "",
         is_safe: bool = False,
+        told: Told | None = None,
     ) -> Session:
         """Return the session of a request; no I/O.
 
@@ -146,39 +154,63 @@ class Sessions:
             address: the client's IP address, for the list of devices.
             user_agent: for the same.
             is_safe: whether the method is GET, HEAD, OPTIONS or TRACE (RFC 9110 section 9.2.1).
+            told: what the balancer says with the request (`balancer.read_told`).
         """
-        return self._opened(cookie, offers, Client(_label(address), _label(user_agent), is_safe), Session)
+        client = Client(_label(address), _label(user_agent), is_safe, told)
+        return self._opened(cookie, offers, client, Session)
 
     def open_request(
-        self, cookies: Mapping[str, str], *, address: str = "", user_agent: str = "", is_safe: bool = False
+        self,
+        cookies: Mapping[str, str],
+        *,
+        address: str = "",
+        user_agent: str = "",
+        is_safe: bool = False,
+        told: Told | None = None,
     ) -> Session:
         """Return the session of a request, found among its cookies; no I/O.
 
         Args:
             cookies: all of the request, by name.
-            address, user_agent, is_safe: as for `open`.
+            address, user_agent, is_safe, told: as for `open`.
         """
         found, offers = self.cookie.find_all(cookies), find_offers(self.old, cookies)
-        return self.open(found, offers=offers, address=address, user_agent=user_agent, is_safe=is_safe)
+        client = Client(_label(address), _label(user_agent), is_safe, told)
+        return self._opened(found, offers, client, Session)
 
     def open_header(
-        self, header: bytes, *, address: str = "", user_agent: str = "", is_safe: bool = False
+        self,
+        header: bytes,
+        *,
+        address: str = "",
+        user_agent: str = "",
+        is_safe: bool = False,
+        told: Told | None = None,
     ) -> Session:
         """Return the session of a request, found in its Cookie header; no I/O.
 
         Args:
             header: all of it; several Cookie headers joined by "; " (RFC 9113 section 8.2.3).
-            address, user_agent, is_safe: as for `open`.
+            address, user_agent, is_safe, told: as for `open`.
         """
-        return self.open_as(Session, header, address=address, user_agent=user_agent, is_safe=is_safe)
+        return self.open_as(
+            Session, header, address=address, user_agent=user_agent, is_safe=is_safe, told=told
+        )
 
     def open_as(
-        self, kind: type[S], header: bytes, *, address: str = "", user_agent: str = "", is_safe: bool = False
+        self,
+        kind: type[S],
+        header: bytes,
+        *,
+        address: str = "",
+        user_agent: str = "",
+        is_safe: bool = False,
+        told: Told | None = None,
     ) -> S:
         """Do what `open_header` does, for a framework that has a kind of session of its own."""
         found = self.cookie.find_in_header(header) if header else None
         offers = find_offers(self.old, _first_of_each(self.old, header)) if self.old else ()
-        return self._opened(found, offers, Client(_label(address), _label(user_agent), is_safe), kind)
+        return self._opened(found, offers, Client(_label(address), _label(user_agent), is_safe, told), kind)
 
     def load(self, session: Session) -> None:
         """Load a session now, blocking; an access does so by itself."""
@@ -312,13 +344,12 @@ class Sessions:
         session_id = partial(self._read, cookie) if cookie else None
         return kind(self, session_id, self.load, client, offers)
 
-    def _read(self, cookie: str | Sequence[str]) -> SessionId | None:
+    def _read(self, cookie: str | Sequence[str]) -> SessionId | EndReason:
         value, now_s = cookie if isinstance(cookie, str) else self.newest(cookie), self.now_s()
         read = self.ring.read(value, now_s)
-        if not isinstance(read, EndReason):
-            return read
-        self.events.found_dead(read, self._reference(value))
-        return None
+        if isinstance(read, EndReason):
+            self.events.found_dead(read, self._reference(value))
+        return read
 
     def _reference(self, value: str) -> str:
         # Of a session that is over by its own cookie, or else of what somebody sent.

@@ -12,18 +12,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from limpet.sessions.balancer import Standing, checked_pin
 from limpet.sessions.codec import pack, unpack
 from limpet.sessions.decide import Verdict
 from limpet.sessions.errors import LoginNotFreshError, StoreUnavailableError, TooLateError
 from limpet.sessions.fields import Fields
 from limpet.sessions.migration.adopt import look_at
 from limpet.sessions.policy import OnUnknown, idle_end_s
-from limpet.sessions.record import Meta
+from limpet.sessions.record import EndReason, Meta
 from limpet.sessions.request_state import NO_WISHES, Client, Loaded, Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from limpet.core.session_state import Moved
     from limpet.sessions.migration.adopt import Offer, Shown
     from limpet.sessions.record import Record
     from limpet.sessions.service import Sessions
@@ -40,7 +42,8 @@ class Session(MutableMapping[str, Any]):
 
     Args:
         sessions: policy, keys and clock.
-        session_id: what the cookie says, if we signed it; or a function that verifies it when it is needed.
+        session_id: what the cookie says, if we signed it; or a function that verifies it when it is needed,
+            and says what is wrong with it else.
         load: reads the session now; called once, from the thread that accesses it.
         offers: cookies that may name sessions of other libraries.
     """
@@ -48,7 +51,7 @@ class Session(MutableMapping[str, Any]):
     def __init__(
         self,
         sessions: Sessions,
-        session_id: SessionId | Callable[[], SessionId | None] | None,
+        session_id: SessionId | Callable[[], SessionId | EndReason] | None,
         load: Callable[[Session], None],
         client: Client | None = None,
         offers: tuple[Offer, ...] = (),
@@ -58,6 +61,7 @@ class Session(MutableMapping[str, Any]):
         self.offers = offers
         self._load = load
         self.client = client or Client()
+        self.standing = Standing()
         self.wishes = Wishes()
         self.accessed = False
         self._loaded: Loaded | None = None
@@ -71,7 +75,13 @@ class Session(MutableMapping[str, Any]):
     def session_id(self) -> SessionId | None:
         """The id that the cookie names, or that the session has got since."""
         if callable(self._session_id):
-            self._session_id = self._session_id()
+            read = self._session_id()
+            self._session_id = None
+            if isinstance(read, EndReason):
+                self.standing.ended = read
+            else:
+                self._session_id = read
+                self.standing.shown = self.standing.shown or read
         return self._session_id
 
     @session_id.setter
@@ -83,6 +93,7 @@ class Session(MutableMapping[str, Any]):
         """What is known of the session; None until the store has been asked, if it has to be."""
         if self._loaded is None and self.session_id is None and not self.offers:
             self._loaded = Loaded(Verdict.ABSENT)
+            self.standing.found(self._loaded)
         return self._loaded
 
     async def aload(self) -> None:
@@ -280,6 +291,35 @@ class Session(MutableMapping[str, Any]):
         """Whether there is something to save."""
         return self.wishes != NO_WISHES or bool(self.fields.unsaved())
 
+    # The balancer.
+
+    @property
+    def moved(self) -> Moved | None:
+        """Where the balancer took the session from, with the first request after a move."""
+        return self.client.told.moved if self.client.told is not None else None
+
+    def pin(self, why: str) -> None:
+        """Say that something of this session is in this process alone, so that it is not moved elsewhere.
+
+        It holds until `unpin`, the end of the session or the end of the process.
+
+        Args:
+            why: a word (`upload`), which the balancer shows in its status and metrics.
+
+        Raises:
+            ValueError: it is none.
+        """
+        self._pin(checked_pin(why))
+
+    def unpin(self) -> None:
+        """Say that this session is all in its store again."""
+        self._pin("")
+
+    def _pin(self, word: str) -> None:
+        self.standing.pin = word
+        if self._is_closed:  # a WebSocket, or a response that is being streamed: later responses tell
+            self._sessions.balancer.pins.settle(self)
+
     # For flows and frameworks.
 
     @property
@@ -294,6 +334,7 @@ class Session(MutableMapping[str, Any]):
     def take(self, loaded: Loaded) -> None:
         """Take over what the store said."""
         self._loaded = loaded
+        self.standing.found(loaded)
         if loaded.record is not None:
             self._fields = Fields(
                 loaded.record.fields,

@@ -96,6 +96,8 @@ class SecretRing:
         self._successor_keys = {id_: self._derive(s, b"successor") for id_, s in self._signers.items()}
         self._adoption_keys = [self._derive(secret, b"adoption") for secret in encoded]
         self._reference_key = self._derive(encoded[0], b"reference")
+        # Of the secret whose id comes first: servers may have the same ones in another order.
+        self.fingerprint_key = self._derive(min(self._signers.items())[1], b"fingerprint")
 
     @staticmethod
     def _derive(secret: bytes, purpose: bytes) -> bytes:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
+from limpet.sessions.balancer import read_told
 from limpet.sessions.errors import StoreUnavailableError, outage_behind
 from limpet.sessions.headers import OUTAGE_BODY, Headers, after_outage, merge, of_outage
 from limpet.sessions.service import Options, Sessions
@@ -77,6 +78,7 @@ class _Response:
             address=environ.get("REMOTE_ADDR", ""),
             user_agent=environ.get("HTTP_USER_AGENT", ""),
             is_safe=environ["REQUEST_METHOD"] in _SAFE_METHODS,
+            told=read_told(environ.get("HTTP_LIMPET_FLOOR"), environ.get("HTTP_LIMPET_MOVED")),
         )
         self._noted: tuple[str, Headers] | None = None
         self._added: Headers = []
@@ -84,6 +86,7 @@ class _Response:
 
     def run(self, app: App, environ: Environ) -> Iterable[bytes]:
         chunks: Iterable[bytes] = ()
+        self._sessions.balancer.tell_moved(self._session)
         try:
             chunks = app(environ, self._note)
             if self._is_sent_as_it_is(chunks):
@@ -136,6 +139,7 @@ class _Response:
         if status.startswith("500") and self._session.refusal is not None:
             raise self._session.refusal
         self._added = self._save()
+        self._added += self._sessions.balancer.tell(self._session)
         self._session.close()
         self._write = self._start_response(status, merge(headers, self._added))
 
@@ -158,7 +162,9 @@ class _Response:
         return outage_behind(error) if self._write is None else None
 
     def _refuse(self, outage: StoreUnavailableError) -> list[bytes]:
+        self._session.standing.is_silent = True
         headers = of_outage(outage, accessed=self._session.accessed)
+        headers += self._sessions.balancer.tell(self._session)
         self._write = self._start_response("503 Service Unavailable", headers)
         return [] if self._is_head else [OUTAGE_BODY]
 

@@ -91,7 +91,11 @@ class Perform:
         return self.runner.run(self.store.arun(operation))
 
     def commit(self, key: Key, base: Record, *changes: Change, **more: Any) -> Outcome:
-        outcome: Outcome = self(Commit(key, edit(base, *changes, **more), LATER_S)).outcome
+        committed = self(Commit(key, edit(base, *changes, **more), LATER_S))
+        what = self(Load(key)).what
+        is_there = committed.outcome is not Outcome.GONE and isinstance(what, Record)
+        assert committed.version == (what.version if is_there else 0)
+        outcome: Outcome = committed.outcome
         return outcome
 
     def fields(self, key: Key) -> dict[str, bytes]:

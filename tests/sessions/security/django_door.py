@@ -18,6 +18,10 @@ def _act(request: Any, path: str) -> Any:
     match path.split("/"):
         case ["do", act]:
             return ACTS[act](request.session)
+        case ["pin"]:
+            request.session.limpet.pin("upload")
+        case ["unpin"]:
+            request.session.limpet.unpin()
         case ["login", user]:
             login(request, get_user_model().objects.get(pk=user))
         case ["logout"]:

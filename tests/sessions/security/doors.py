@@ -4,6 +4,7 @@
     /do/<act>       does what `ACTS` says with the session
     /login/<user>   logs in the user "1" or "2", as apps of this framework do it
     /logout         logs out
+    /pin, /unpin    says that something of the session is in this process, or no longer
     /state          JSON {"user": "1" or null, "n": the field `n` or null}
 
 Every response says `Cache-Control: public, max-age=600`, as a careless app would.
@@ -169,6 +170,10 @@ def act_on(session: Any, path: str) -> Any:
     match path.strip("/").split("/"):
         case ["do", act]:
             return ACTS[act](session)
+        case ["pin"]:
+            session.pin("upload")
+        case ["unpin"]:
+            session.unpin()
         case ["login", user]:
             session.login(user)
         case ["logout"]:

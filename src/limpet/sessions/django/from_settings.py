@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
 from limpet.errors import ConfigError, KeyRingError
 from limpet.sessions import CookieSettings, Policy, Sessions
@@ -18,6 +19,9 @@ from limpet.sessions.migration import Source, django_source
 from limpet.sessions.service import SECRET_VARIABLE, STORE_VARIABLE
 from limpet.sessions.session_id import from_setting
 from limpet.sessions.stores import open_store
+
+if TYPE_CHECKING:
+    from limpet.sessions.balancer import OnMoved
 
 _ABSOLUTE_S = 30 * 86400.0
 _DEADLINE_S = 0.25
@@ -48,6 +52,7 @@ def _made() -> Sessions:
             old=_old(),
             encrypt=bool(getattr(settings, "LIMPET_SESSION_ENCRYPT", False)),
             deadline_s=_deadline_s(),
+            on_moved=_on_moved(),
         )
     except (ConfigError, KeyRingError) as error:
         raise ImproperlyConfigured(str(error)) from error
@@ -100,6 +105,15 @@ def _old() -> list[Source]:
         django_source(engine, cookie)
         for engine, cookie in getattr(settings, "LIMPET_OLD_SESSIONS", {}).items()
     ]
+
+
+def _on_moved() -> OnMoved | None:
+    hook = getattr(settings, "LIMPET_SESSION_ON_MOVED", None)
+    try:
+        return import_string(hook) if isinstance(hook, str) else hook
+    except ImportError as error:
+        problem = f"LIMPET_SESSION_ON_MOVED: {hook!r} cannot be imported ({error}); write 'module.function'"
+        raise ConfigError([problem]) from error
 
 
 def _deadline_s() -> float:

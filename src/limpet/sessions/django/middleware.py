@@ -15,6 +15,7 @@ from django.contrib.sessions.backends.base import UpdateError
 from django.http import HttpResponse
 from django.utils.cache import patch_vary_headers
 
+from limpet.sessions.balancer import read_told
 from limpet.sessions.decide import CookieAct
 from limpet.sessions.django.from_settings import sessions
 from limpet.sessions.django.store import SessionStore
@@ -47,21 +48,25 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
     def __call__(self, request: Any) -> Any:
         """Answer a request."""
         try:
-            return super().__call__(request)
+            response = super().__call__(request)
         except _ANSWERED as error:
-            return _refusal(error)  # Django's error page needed the session, too
+            response = _refusal(error)  # Django's error page needed the session, too
+        return _telling(request, response)
 
     async def __acall__(self, request: Any) -> Any:
         """Answer a request without blocking the event loop."""
         try:
-            return await self._aanswer(request)
+            response = await self._aanswer(request)
         except _ANSWERED as error:
-            return _refusal(error)
+            response = _refusal(error)
+        return _telling(request, response)
 
     async def _aanswer(self, request: Any) -> Any:
-        self.process_request(request)
+        self._open(request)
         if self._is_for_limpet and request.session.is_slow:
             await request.session.preload()
+        if self._is_for_limpet:
+            await request.session.atell_moved()
         response = await self.get_response(request)
         session = getattr(request, "session", None)
         if not isinstance(session, SessionStore):
@@ -72,6 +77,11 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
 
     def process_request(self, request: Any) -> None:
         """Open the request's session; no I/O."""
+        self._open(request)
+        if self._is_for_limpet:
+            request.session.tell_moved()
+
+    def _open(self, request: Any) -> None:
         if not self._is_for_limpet:
             super().process_request(request)
             return
@@ -80,7 +90,8 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
         request.session = self.SessionStore(_cookie_of(request, service))
         user_agent = request.META.get("HTTP_USER_AGENT", "")[:200]
         address = request.META.get("REMOTE_ADDR", "")
-        request.session.client = Client(address, user_agent, request.method in _SAFE)
+        told = read_told(request.META.get("HTTP_LIMPET_FLOOR"), request.META.get("HTTP_LIMPET_MOVED"))
+        request.session.client = Client(address, user_agent, request.method in _SAFE, told)
         request.session.offers = find_offers(service.old, request.COOKIES)
 
     def process_response(self, request: Any, response: Any) -> Any:
@@ -122,6 +133,14 @@ def _answered(request: Any, session: SessionStore, response: Any) -> Any:
         return _uncached(response)
     if session.accessed or settings.SESSION_SAVE_EVERY_REQUEST:
         patch_vary_headers(response, ("Cookie",))
+    return response
+
+
+def _telling(request: Any, response: Any) -> Any:
+    session = getattr(request, "session", None)
+    if isinstance(session, SessionStore):
+        for name, value in session.state():
+            response.headers[name] = value
     return response
 
 

@@ -17,6 +17,7 @@ from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 
 from limpet.sessions import flows, loading
+from limpet.sessions.balancer import Standing
 from limpet.sessions.decide import CookieAct, Verdict, is_renewal_due
 from limpet.sessions.django.from_settings import sessions
 from limpet.sessions.django.lifetime import apply_expiry
@@ -51,6 +52,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
     def __init__(self, session_key: str | None = None) -> None:
         self._sessions = sessions()
         self._client = Client()
+        self._standing = Standing()
         self._offers: tuple[Offer, ...] = ()
         super().__init__(session_key)  # which opens the session through `_session_key`
         self._modified: bool | None = None
@@ -275,6 +277,26 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
         """Load without blocking the event loop and without counting as an access."""
         await self._sessions.aload(self._inner)
 
+    def tell_moved(self) -> None:
+        """Call the app's hook if the balancer has moved the session here."""
+        if self._client.told is not None and self._client.told.moved is not None:
+            self._sessions.balancer.tell_moved(self._inner)
+            self.accessed = self.accessed or self._inner.accessed
+
+    async def atell_moved(self) -> None:
+        """Do what `tell_moved` does; the hook may be async."""
+        if self._client.told is not None and self._client.told.moved is not None:
+            await self._sessions.balancer.atell_moved(self._inner)
+            self.accessed = self.accessed or self._inner.accessed
+
+    def state(self) -> list[tuple[str, str]]:
+        """Return the header that tells the balancer of the session, if one asks."""
+        if self._client.told is None:
+            return []
+        if self.failure is not None:
+            self._standing.is_silent = True
+        return self._sessions.balancer.tell(self._inner, accessed=self.accessed)
+
     def will_log_out(self) -> None:
         """Take note that the flush to come is a logout, which also ends what follows the session."""
         self._is_logout = True
@@ -364,6 +386,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
 
     def _reading(self) -> Flow[Session]:
         fresh = self._opened(self._cookie_value, self._offers)
+        fresh.standing = self._standing
         if fresh.loaded is None:
             yield from loading.load(fresh, self._sessions)
         if self._inner.loaded is None:
@@ -390,6 +413,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django brings no types
         # Opened at its first use: a request that does not use it does not even check the signature.
         if self._held is None:
             self._held = self._opened(self._cookie_value, self._offers)
+            self._held.standing = self._standing
         return self._held
 
     def _opened(self, value: str | None, offers: tuple[Offer, ...] = ()) -> Session:

@@ -160,6 +160,10 @@ class SourceStore:
             return cast("A", await self._source.aread(asked.identity, asked.now_s))
         return cast("A", await self._source.aend(asked.identity))
 
+    @property
+    def identity(self) -> None:
+        """None: what is read here goes on elsewhere."""
+
     def part(self, operation: Operation[Any]) -> Hashable:  # noqa: ARG002  # every store is asked so
         """Return None: to limpet, an old store is one server."""
         return None

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from limpet.sessions.operations import Operation
 
 A = TypeVar("A")
+#: What every key in a store that apps share begins with.
+NAMESPACE = "limpet:"
 
 
 class Finding(NamedTuple):
@@ -55,6 +57,14 @@ class Store(Protocol):
 
     def now_s(self) -> float:
         """Return the store's wall clock, by which sessions live and die on every app server."""
+        ...
+
+    @property
+    def identity(self) -> str | None:
+        """What tells this store from every other one, wherever a process that reads it runs.
+
+        None if no other process reads it; empty if that is not known yet.
+        """
         ...
 
     def part(self, operation: Operation[Any]) -> Hashable:

@@ -95,6 +95,11 @@ class Guard:
         """Return the store's wall clock."""
         return self._store.now_s()
 
+    @property
+    def identity(self) -> str | None:
+        """What tells the store from every other one; None as well if it does not say."""
+        return getattr(self._store, "identity", None)
+
     def part(self, operation: Operation[Any]) -> Hashable:
         """Return which of several servers the operation concerns."""
         return self._store.part(operation)

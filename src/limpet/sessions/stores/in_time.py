@@ -13,7 +13,10 @@ import socket
 import threading
 import time
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Addresses = list[tuple[Any, ...]]
 #: A socket takes this much without waiting, if the other side has read what was sent before.
@@ -131,6 +134,19 @@ def connect(host: str, port: int, limit_s: float | None) -> TimedSocket:
         else:
             return sock
     raise error
+
+
+def places(addresses: Iterable[tuple[str, int]]) -> str:
+    """Return what names servers for everybody: what is called localhost is another one on each machine."""
+    named = [
+        f"{socket.gethostname()}/{host}:{port}" if _is_local(host) else f"{host}:{port}"
+        for host, port in addresses
+    ]
+    return " ".join(sorted(named))
+
+
+def _is_local(host: str) -> bool:
+    return host.lower() in {"localhost", "::1"} or host.startswith("127.")
 
 
 # Names. A look-up cannot be stopped, so each name has at most one, in a thread of its own that holds up

@@ -43,7 +43,7 @@ from limpet.sessions.policy import STORE_SLACK_S
 from limpet.sessions.record import Key, Record, pack_stored, unpack_stored
 from limpet.sessions.stores import Finding, in_time, processes
 from limpet.sessions.stores.clock import StoreClock
-from limpet.sessions.stores.in_time import Within
+from limpet.sessions.stores.in_time import Within, places
 from limpet.sessions.stores.transition import transition
 
 if TYPE_CHECKING:
@@ -114,6 +114,11 @@ class MemcachedStore:
     def now_s(self) -> float:
         """Return the wall clock of the servers, as one of them told it last."""
         return self._clock.now_s()
+
+    @property
+    def identity(self) -> str:
+        """The servers: in another order they are the same, with another one they are not."""
+        return f"memcached {places(self._addresses)}"
 
     def part(self, operation: Operation[Any]) -> tuple[str, int] | None:
         """Return the server that is concerned."""

@@ -75,6 +75,10 @@ class MemoryStore:
         """Return our own wall clock."""
         return self._now_s()
 
+    @property
+    def identity(self) -> None:
+        """None: nobody else reads it."""
+
     def part(self, operation: Operation[Any]) -> None:
         """Return None: there is one part."""
 

@@ -24,7 +24,7 @@ from limpet.sessions.errors import NotReplicatedError, StoreUnavailableError, Un
 from limpet.sessions.operations import Operation, Purge, RevokeEveryone
 from limpet.sessions.stores import processes, redis_connections
 from limpet.sessions.stores.clock import StoreClock
-from limpet.sessions.stores.in_time import Within
+from limpet.sessions.stores.in_time import Within, places
 from limpet.sessions.stores.redis_check import does_not_answer, findings, in_short
 from limpet.sessions.stores.redis_cluster import AsyncCluster, Cluster, slot_of
 from limpet.sessions.stores.redis_commands import (
@@ -95,6 +95,12 @@ class RedisStore:
     def now_s(self) -> float:
         """Return the server's wall clock."""
         return self._clock.now_s()
+
+    @property
+    def identity(self) -> str:
+        """Servers, service and database."""
+        target = self._target
+        return f"redis {target.kind} {target.service} {target.options['db']} {places(target.addresses)}"
 
     def part(self, operation: Operation[Any]) -> Hashable:
         """Return which server of a Cluster is concerned, as far as is known."""

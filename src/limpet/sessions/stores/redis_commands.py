@@ -38,14 +38,13 @@ from limpet.sessions.record import (
     unpack_meta,
     unpack_tombstone,
 )
-from limpet.sessions.stores import redis_scripts
+from limpet.sessions.stores import NAMESPACE, redis_scripts
 from limpet.sessions.stores.redis_links import Command
 
 _DURABLE = (Create, RevokeUser)
-_PREFIX = "limpet:"
-_FACTS = "limpet:facts"
+_FACTS = f"{NAMESPACE}facts"
 #: Matches all keys of sessions and users; they have a hash tag.
-EVERY_KEY = "limpet:{*"
+EVERY_KEY = f"{NAMESPACE}{{*"
 #: Yields commands that go out in one round trip, is sent their replies, returns the answer.
 Steps: TypeAlias = Generator[list[Command], list[Any], Any]
 
@@ -111,17 +110,17 @@ def revoked_everyone(operation: RevokeEveryone) -> Command:
 
 def record_key(key: Key) -> str:
     """Return where a record is."""
-    return f"{_PREFIX}{{{key.user or key.session[:32]}}}:s:{key.session}"
+    return f"{NAMESPACE}{{{key.user or key.session[:32]}}}:s:{key.session}"
 
 
 def epoch_key(user: str) -> str:
     """Return where a user's epoch is."""
-    return f"{_PREFIX}{{{user}}}:e"
+    return f"{NAMESPACE}{{{user}}}:e"
 
 
 def index_key(user: str) -> str:
     """Return where the list of a user's sessions is."""
-    return f"{_PREFIX}{{{user}}}:i"
+    return f"{NAMESPACE}{{{user}}}:i"
 
 
 def _keys(key: Key) -> tuple[str, ...]:
@@ -183,9 +182,11 @@ def _commit(operation: Commit) -> Steps:
     (reply,) = yield [_call(redis_scripts.COMMIT, _keys(key), tuple(arguments))]
     outcome = Outcome(reply[0].decode())
     if outcome is Outcome.CONFLICT:
-        return Committed(outcome, record=_record(_pairs(reply[1])))
-    tombstone = unpack_tombstone(reply[1]) if outcome is Outcome.GONE and len(reply) > 1 else None
-    return Committed(outcome, tombstone=tombstone)
+        record = _record(_pairs(reply[1]))
+        return Committed(outcome, record=record, version=record.version)
+    if outcome is Outcome.GONE:
+        return Committed(outcome, tombstone=unpack_tombstone(reply[1]) if len(reply) > 1 else None)
+    return Committed(outcome, version=int(reply[1]))
 
 
 def _change(change: Change) -> list[Any]:

@@ -68,7 +68,7 @@ if now[1] then return {'gone', now[1]} end
 if now[2] ~= ARGV[3] then return {'gone'} end
 if ARGV[8] == '1' and redis.call('GET', KEYS[2]) ~= now[3] then return {'gone'} end
 for at = 1, #now[5], 8 do
-  if string.sub(now[5], at, at + 7) == ARGV[5] then return {'applied'} end
+  if string.sub(now[5], at, at + 7) == ARGV[5] then return {'applied', now[4]} end
 end
 if ARGV[9] == '1' and now[4] ~= ARGV[4] then return {'conflict', redis.call('HGETALL', KEYS[1])} end
 for i = 11, #ARGV, 5 do
@@ -111,7 +111,7 @@ if ARGV[7] ~= '' and ARGV[8] == '1' then
   redis.call('ZADD', KEYS[3], 'XX', 'GT', ARGV[2], ARGV[10])
   redis.call('PEXPIREAT', KEYS[3], ARGV[2], 'GT')
 end
-return {now[4] == ARGV[4] and 'applied' or 'merged'}
+return {now[4] == ARGV[4] and 'applied' or 'merged', version}
 """
 )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import socket
 import sqlite3
 import threading
 import time
@@ -127,6 +128,12 @@ class SqliteStore:
     def now_s(self) -> float:
         """Return our own wall clock."""
         return self._now_s()
+
+    @property
+    def identity(self) -> str:
+        """The file, and the machine that it is on; empty as long as there is none."""
+        file = _file(self._path)
+        return f"sqlite {socket.gethostname()} {file[0]}:{file[1]}" if file is not None else ""
 
     def part(self, operation: Operation[Any]) -> None:
         """Return None: there is one part."""
