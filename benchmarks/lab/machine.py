@@ -66,17 +66,18 @@ def facts(nginx: str) -> dict[str, str]:
     return {
         "cpu": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores",
         "kernel": platform.release(),
-        "python": platform.python_version(),
-        "limpet": _version([limpet_command(), "--version"]),
-        "haproxy": _version([tool("haproxy"), "-v"]),
-        "nginx": _version([nginx, "-v"]),
-        "nginx (targets)": _version([tool("nginx"), "-v"]),
-        "wrk": _version([tool("wrk"), "-v"]),
+        "python": platform.pythonversion(),
+        "limpet": version([limpet_command(), "--version"]),
+        "haproxy": version([tool("haproxy"), "-v"]),
+        "nginx": version([nginx, "-v"]),
+        "nginx (targets)": version([tool("nginx"), "-v"]),
+        "wrk": version([tool("wrk"), "-v"]),
         "load before": f"{os.getloadavg()[0]:.2f}",
     }
 
 
-def _version(argv: list[str]) -> str:
+def version(argv: list[str]) -> str:
+    """Return what a command says of its version."""
     run = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=20)
     found = re.search(r"\d+\.\d+[\w.+-]*", run.stdout + run.stderr)
     return found[0] if found else "unknown"

@@ -57,6 +57,11 @@ class Process:
             )
         self.pid = self._popen.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._popen.poll() is None
+
     def cpu_s(self) -> tuple[float, float]:
         """Return the CPU seconds (user, kernel) of the whole tree since its start."""
         user = kernel = 0
