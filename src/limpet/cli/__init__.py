@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "weight": "limpet.cli.weight",
     "reload": "limpet.cli.reload",
     "sessions": "limpet.cli.sessions",
+    "doctor": "limpet.cli.doctor",
 }
 
 
@@ -45,6 +46,6 @@ class _Commands(click.Group):
 def main() -> None:
     """Balance HTTP over several servers without logging anybody out.
 
-    Exit codes: 0 done, 1 findings or a failed job, 2 usage or configuration, 4 the admin
-    listener or the session store cannot be reached.
+    Exit codes: 0 done, 1 findings or a failed job, 2 usage or configuration, 3 the doctor saw too
+    little to judge, 4 a site, the admin listener or the session store cannot be reached.
     """

@@ -171,6 +171,8 @@ class PageFact:
         title, words: hashes, for comparison only.
         json_shape: hash of a JSON body's keys and types.
         names_user: whether the page holds the name that logged in; None if none is known.
+        is_marked: whether it has what the caller named as the mark of being logged in; None if nothing was.
+        says_csrf: whether it speaks of a forged or stale form.
         logout_links: paths of plain links that log out.
         version: hash of the names of the scripts and styles it loads; "" if it loads none.
         has_form_post: whether it posts to another site's login (SAML, `form_post`).
@@ -186,8 +188,11 @@ class PageFact:
     logout_links: tuple[str, ...] = ()
     has_logout_form: bool = False
     version: str = ""
+    is_marked: bool | None = None
+    says_csrf: bool = False
     has_form_post: bool = False
     has_service_worker: bool = False
+    has_socket_io: bool = False
     may_be_framed: bool = True
 
 
@@ -199,7 +204,7 @@ class Visit:
         at_s: monotonic seconds since the run began.
         since_login_s: seconds since the login whose cookies it sent; None without one.
         status: 0 if no answer came; `failure` then says why.
-        location: where a redirect leads, query and fragment cut off; "" for none.
+        location: where a redirect leads, query and fragment cut off; only the path within the site.
         replica: label of whoever answered ("A"); "" if unknown.
         sent: names of the cookies sent, with hashes of their values.
         date_offset_s: the server's Date less our clock.
@@ -409,6 +414,7 @@ class Evidence:
         honoured: anonymous visits that send the balancer's cookie back.
         replayed: anonymous visits that send a session id which the site had just issued.
         kept: anonymous visits on one connection.
+        aside: visits to other pages of the site, which the oracle does not judge.
         balancer_cookies: names; by fingerprint, or because their values repeat as replicas do.
         rotating: cookies of the login that change on ordinary visits.
         stopped: why the run ended early; "" if it did not.
@@ -425,6 +431,7 @@ class Evidence:
     honoured: tuple[Visit, ...] = ()
     replayed: tuple[Visit, ...] = ()
     kept: tuple[Visit, ...] = ()
+    aside: tuple[Visit, ...] = ()
     logins: tuple[Login, ...] = ()
     arms: tuple[Arm, ...] = ()
     balancer_cookies: tuple[str, ...] = ()
@@ -450,7 +457,7 @@ class Evidence:
         """Give every visit, in no particular order."""
         if self.first is not None:
             yield self.first
-        yield from (*self.anonymous, *self.honoured, *self.replayed, *self.kept)
+        yield from (*self.anonymous, *self.honoured, *self.replayed, *self.kept, *self.aside)
         for login in self.logins:
             yield from (each for each in (login.before, login.submit, *login.follow) if each is not None)
         for arm in self.arms:
