@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parent.parent
 COMMAND = str(Path(sys.executable).with_name("limpet"))
@@ -136,3 +139,17 @@ def limpet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., R
         except subprocess.TimeoutExpired:
             running.process.kill()
             running.wait()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Run Debian's Chromium without a window; it ends with the test file."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium")
+    assert path is not None, "there is no chromium; ./check installs it"
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # it refuses to run as root with one
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=sandbox)
+        yield browser
+        browser.close()

@@ -68,7 +68,8 @@ def _summary(ready: Ready, app: str | None) -> Table:
     table.add_row("ticket keys", escape(ready.balancer.keys.origin))
     if ready.admin is not None:
         option = "" if str(ready.admin) == "127.0.0.1:8081" else f" --admin {ready.admin}"
-        table.add_row("look inside", escape(f"limpet status{option}"))
+        page = "" if ready.admin.is_unix else f"{_url(ready.admin)}/ in a browser, or "
+        table.add_row("look inside", escape(f"{page}limpet status{option}"))
     table.add_row("stop", "Ctrl-C; requests in flight are answered first")
     return table
 

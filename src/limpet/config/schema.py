@@ -361,6 +361,9 @@ class AdminSettings(_Strict):
         ),
     )
     enabled: Flag = Field(True, description="Whether there is one.")
+    read_only: Flag = Field(
+        False, description="Show everything and refuse every change: by the page, by commands, by anybody."
+    )
 
 
 class KeySettings(_Strict):

@@ -267,6 +267,10 @@ class Balancer:
             found.setdefault(str(listener.address), []).append(self._sockets[bound])
         return found
 
+    def tell(self, message: str) -> None:
+        """Tell the operator something."""
+        self._on_message(message)
+
     def handed_over(self) -> None:
         """Note that another process listens on the sockets from now on."""
         self._is_handed_over = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from limpet.core.stickiness.contract import StickyStatus
 from limpet.proxy.access_log import describe
 from limpet.proxy.http1.request import unreadable_request
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from limpet.proxy.exchange import Exchange
 
 NO_FIELDS = unreadable_request().fields
+#: Sticky statuses of the daily run.
+_ORDINARY = frozenset(
+    {StickyStatus.OFF, StickyStatus.EXEMPT, StickyStatus.ABSENT, StickyStatus.BOUND, StickyStatus.JOINED}
+)
 #: Bytes of a request's path that are remembered.
 _MAX_PATH_BYTES = 2048
 
@@ -41,6 +46,30 @@ class RecentExchanges:
             if exchange.request_id == wanted:
                 return explain(exchange)
         return None
+
+    def latest(self, count: int) -> list[dict[str, object]]:
+        """Return the last decisions, and as many of the last notable ones; newest first.
+
+        Their paths come without the query, which may hold what not everybody who watches should see.
+        """
+        found: list[dict[str, object]] = []
+        notable_left = count
+        for place, exchange in enumerate(reversed(self._exchanges)):
+            is_notable = _is_notable(exchange)
+            if place < count or (is_notable and notable_left > 0):
+                facts = describe(exchange)
+                del facts["host"]  # it was forgotten with the head
+                facts["path"] = str(facts["path"]).partition("?")[0]
+                found.append({**facts, "is_notable": is_notable})
+            notable_left -= is_notable
+        return found
+
+
+def _is_notable(exchange: Exchange) -> bool:
+    # An operator would want to know of it: a failure, a retry, a session that did not simply stay.
+    decision = exchange.decision
+    is_ordinary = decision is None or decision.status in _ORDINARY
+    return exchange.error is not None or bool(exchange.attempts) or exchange.status >= 500 or not is_ordinary
 
 
 def explain(exchange: Exchange) -> dict[str, object]:

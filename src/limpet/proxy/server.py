@@ -389,6 +389,11 @@ class Proxy:
         self.settle()
         return self.recent.find(request_id)
 
+    def latest(self, count: int) -> list[dict[str, object]]:
+        """Return recent decisions as JSON-able values; see `RecentExchanges.latest`."""
+        self.settle()
+        return self.recent.latest(count)
+
     def write_numbers(self) -> None:
         """Write on the board what other processes may want to know."""
         if self.place is not None:

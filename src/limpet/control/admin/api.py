@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from limpet.control import keys
 from limpet.control.admin.bodies import AddTarget, Nothing, RotateKeys, SetMaintenance, SetWeight
 from limpet.control.admin.openapi import document
 from limpet.control.admin.status import describe, status
+from limpet.control.dashboard import pages
+from limpet.control.dashboard.feed import MAX_WATCHERS
 from limpet.control.metrics import exposition
 from limpet.control.upgrade import UpgradeError
 from limpet.core.clock import Now
@@ -67,6 +69,13 @@ _BAD_BODY = {400: "The body is wrong; the answer says what.", 413: "The body is 
 ROUTES = (
     Call("GET", "/status", "status", "Targets, states, sessions", {200: "The status."}),
     Call("GET", "/metrics", "metrics", "Metrics for Prometheus", {200: "The metrics."}),
+    Call(
+        "GET",
+        "/events",
+        "events",
+        "Status, rates and recent decisions once a second, as server-sent events",
+        {200: "The events, without end.", 503: "Too many watch already."},
+    ),
     Call("GET", "/openapi.json", "openapi", "This document", {200: "The document."}),
     Call(
         "GET",
@@ -155,7 +164,8 @@ def application(balancer: Balancer, server: AdminServer) -> Starlette:
     """Return the application behind the guard."""
     api = Api(balancer, server)
     return Starlette(
-        routes=[Route(call.path, getattr(api, call.name), methods=[call.method]) for call in ROUTES],
+        routes=[Route(call.path, getattr(api, call.name), methods=[call.method]) for call in ROUTES]
+        + pages.ROUTES,
         exception_handlers={AdminError: _refuse},
     )
 
@@ -176,6 +186,15 @@ class Api:
         """Tell all metrics."""
         data, content_type = await exposition(self._balancer, request.headers.get("accept", ""))
         return Response(data, headers={"content-type": content_type})
+
+    async def events(self, request: Request) -> Response:
+        """Tell what the dashboard shows, again and again."""
+        del request
+        feed = self._server.feed
+        if feed.is_full:
+            raise AdminError(503, f"{MAX_WATCHERS} watch already; close some of their pages")
+        headers = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store"}
+        return StreamingResponse(feed.watch(), headers=headers)
 
     async def openapi(self, request: Request) -> Response:
         """Tell what this API can do."""

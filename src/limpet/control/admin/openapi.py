@@ -18,7 +18,13 @@ _ERROR = {
     "properties": {"error": {"type": "string"}, "problems": {"type": "array", "items": {"type": "string"}}},
 }
 #: What the guard answers, to any call.
-_GUARD = {401: "The token is missing or wrong.", 403: "A web page may not call this.", 415: "It is no JSON."}
+_GUARD = {
+    401: "The token is missing or wrong.",
+    403: "A page of another site may not call this, or the listener is read-only.",
+    415: "It is no JSON.",
+}
+#: Of answers that are no JSON, by the call's name.
+_MEDIA_TYPES = {"metrics": "text/plain", "events": "text/event-stream"}
 
 
 def document(calls: Iterable[Call]) -> dict[str, Any]:
@@ -62,7 +68,7 @@ def _statuses(call: Call) -> dict[int, str]:
 
 
 def _response(call: Call, status: int, why: str) -> dict[str, Any]:
-    if call.name == "metrics" and status == 200:
-        return {"description": why, "content": {"text/plain": {"schema": {"type": "string"}}}}
+    if call.name in _MEDIA_TYPES and status == 200:
+        return {"description": why, "content": {_MEDIA_TYPES[call.name]: {"schema": {"type": "string"}}}}
     schema = {"$ref": "#/components/schemas/Error"} if status >= 400 else {"type": "object"}
     return {"description": why, "content": {"application/json": {"schema": schema}}}

@@ -11,6 +11,9 @@ import uvicorn
 from limpet.control import sockets
 from limpet.control.admin.api import application
 from limpet.control.admin.guard import Guard, read_token
+from limpet.control.admin.status import status
+from limpet.control.dashboard import pages
+from limpet.control.dashboard.feed import Feed
 from limpet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ class AdminServer:
     Attributes:
         bound: where it listens.
         sockets: that it listens on.
+        feed: of the dashboard and `limpet top`.
         on_upgrade: replaces this process and returns the successor's id; None if that is not possible.
     """
 
@@ -35,6 +39,8 @@ class AdminServer:
         self.sockets: list[socket.socket] = []
         self.on_upgrade: Callable[[], Awaitable[int]] | None = None
         self._balancer = balancer
+        self._is_read_only = balancer.settings.admin.read_only
+        self.feed = Feed(balancer, lambda: status(balancer), balancer.tell, is_read_only=self._is_read_only)
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
         self.bound: Address | None = None
@@ -57,7 +63,13 @@ class AdminServer:
         self.bound = sockets.bound_address(address, listening)
         self.sockets = listening
         config = uvicorn.Config(
-            Guard(application(self._balancer, self), self.bound, token),
+            Guard(
+                application(self._balancer, self),
+                self.bound,
+                token,
+                is_read_only=self._is_read_only,
+                pages=pages.PATHS,
+            ),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -73,6 +85,7 @@ class AdminServer:
         Args:
             is_handed_over: another process goes on; a Unix socket's file stays.
         """
+        self.feed.end()
         if self._server is not None and self._task is not None:
             self._server.should_exit = True
             await self._task

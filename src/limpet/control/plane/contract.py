@@ -134,6 +134,10 @@ class DataPlane(Protocol):
         """Return a recent request's decision as JSON-able values; None if none has that id."""
         ...
 
+    async def recent(self, count: int) -> list[dict[str, object]]:
+        """Return the last decisions, and as many of the last notable ones; newest first."""
+        ...
+
     async def drain(self, timeout_s: float, cutting: asyncio.Event | None = None) -> int:
         """Stop serving: requests in flight are answered, and each answer closes its connection.
 

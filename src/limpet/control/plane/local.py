@@ -119,6 +119,10 @@ class LocalPlane:
         """Return a recent request's decision."""
         return self.proxy.explain(request_id)
 
+    async def recent(self, count: int) -> list[dict[str, object]]:
+        """Return recent decisions."""
+        return self.proxy.latest(count)
+
     async def drain(self, timeout_s: float, cutting: asyncio.Event | None = None) -> int:
         """Stop serving, and close the access log."""
         cut = await self.proxy.drain(timeout_s, cutting)

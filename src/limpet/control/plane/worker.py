@@ -164,6 +164,9 @@ class _Worker:
     async def _do_explain(self, request_id: str) -> dict[str, object] | None:
         return await self._plane.explain(request_id)
 
+    async def _do_recent(self, count: int) -> list[dict[str, object]]:
+        return await self._plane.recent(count)
+
     async def _do_drain(self, timeout_s: float) -> int:
         return await self._plane.drain(timeout_s, self._cutting)
 

@@ -197,6 +197,14 @@ class Workers:
         answers = await self._ask("explain", request_id)
         return next((answer for answer in answers if answer is not None), None)
 
+    async def recent(self, count: int) -> list[dict[str, object]]:
+        """Return recent decisions of all workers."""
+        rows = [row for answer in await self._ask("recent", count) for row in answer]
+        rows.sort(key=lambda row: row["time"], reverse=True)
+        notable = [row for row in rows[count:] if row["is_notable"]]
+        notable_left = count - sum(1 for row in rows[:count] if row["is_notable"])
+        return rows[:count] + notable[:notable_left]
+
     async def drain(self, timeout_s: float, cutting: asyncio.Event | None = None) -> int:
         """Let every worker finish, and end it."""
         for keeper in self._keepers:
