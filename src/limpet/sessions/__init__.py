@@ -12,6 +12,7 @@ from limpet.sessions.errors import (
     UndecodableError,
     UnsupportedValueError,
 )
+from limpet.sessions.near_cache import NearCache
 from limpet.sessions.policy import AAL1, AAL2, AAL3, OnUnknown, Policy
 from limpet.sessions.record import EndReason
 from limpet.sessions.revoke import Listed
@@ -26,6 +27,7 @@ __all__ = [
     "EndReason",
     "Listed",
     "LoginNotFreshError",
+    "NearCache",
     "NotSupportedByStoreError",
     "OnUnknown",
     "Policy",

@@ -9,9 +9,8 @@ the app says so (`Session.pin`). What is not known is not said.
 A *pin* holds for as long as this process remembers what it is about, so it is kept here, not in the
 store: on another server, after this one has died, there is nothing left to be pinned to.
 
-The *floor* is the version that this client has seen already. Copies that are older are not served; if the
-primary itself has an older one, its data was lost, and a new session begins above the floor, so that the
-versions that one client sees only grow.
+The *floor* is the version that this client has seen already, of the session with that tag. Copies that are
+older are not served; if the primary itself has an older one, writes were lost.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from limpet.core.session_state import (
+    NO_FLOOR,
     STATE_FIELD,
     Moved,
     SessionState,
@@ -37,12 +37,13 @@ from limpet.sessions.decide import Verdict
 from limpet.sessions.stores import NAMESPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
     from typing import TypeAlias
 
+    from limpet.core.session_state import Floor
     from limpet.sessions.headers import Headers
     from limpet.sessions.record import EndReason, Key
-    from limpet.sessions.request_state import Loaded
+    from limpet.sessions.request_state import Client, Loaded
     from limpet.sessions.service import Sessions
     from limpet.sessions.session import Session
     from limpet.sessions.session_id import SessionId
@@ -51,9 +52,7 @@ if TYPE_CHECKING:
     OnMoved: TypeAlias = Callable[[Session, Moved], object]
 
 LOG = logging.getLogger("limpet.sessions")
-#: Lua counts exactly up to 2^53, and versions go on from a floor.
-MAX_FLOOR = 2**48
-_FINGERPRINT_DIGITS = 16
+_FINGERPRINT_DIGITS, _TAG_DIGITS = 16, 8
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _MAX_PINS = 100_000
 
@@ -62,11 +61,11 @@ class Told(NamedTuple):
     """What the balancer says with a request.
 
     Attributes:
-        floor: the version that the client has seen; 0 if that is not known.
+        floor: the version that the client has seen, and of which session.
         moved: where the session was before, with the first request after a move.
     """
 
-    floor: int = 0
+    floor: Floor = NO_FLOOR
     moved: Moved | None = None
 
 
@@ -74,8 +73,7 @@ def read_told(floor: str | None, moved: str | None) -> Told | None:
     """Read Limpet-Floor and Limpet-Moved; None if no balancer asks."""
     if floor is None:
         return None
-    number = parse_floor(floor)
-    return Told(number if number <= MAX_FLOOR else 0, parse_moved(moved) if moved is not None else None)
+    return Told(parse_floor(floor), parse_moved(moved) if moved is not None else None)
 
 
 @dataclass(slots=True)
@@ -83,7 +81,8 @@ class Standing:
     """What is known of a request's session in the store, as of now.
 
     Attributes:
-        version: 0 if there is none; None if nobody has looked.
+        version: 0 if there is no session; None if nobody has looked.
+        at: where the session stands that the version is of.
         has_user: None as long as nobody has looked.
         ended: why the session that the client named is over.
         is_silent: whether the store has not answered at least once.
@@ -93,6 +92,7 @@ class Standing:
     """
 
     version: int | None = None
+    at: Key | None = None
     has_user: bool | None = None
     ended: EndReason | None = None
     is_silent: bool = False
@@ -105,28 +105,34 @@ class Standing:
         if loaded.failure is not None:
             self.is_silent = True
         if loaded.record is not None:
-            self.version, self.has_user = loaded.record.version, bool(loaded.record.meta.user)
+            self.written(loaded.record.version, loaded.key, has_user=bool(loaded.record.meta.user))
         elif loaded.verdict is Verdict.ABSENT:
-            self.version, self.has_user = 0, False
-            self.ended = loaded.reason or self.ended
+            self.gone(loaded.reason)
 
-    def written(self, version: int, *, has_user: bool | None = None) -> None:
-        """Take note of what was written; `has_user` if that may be new."""
-        self.version = version
+    def written(self, version: int, at: Key | None, *, has_user: bool | None = None) -> None:
+        """Take note of what stands where now; `has_user` if that may be new."""
+        self.version, self.at = version, at
         self.has_user = self.has_user if has_user is None else has_user
 
     def gone(self, reason: EndReason | None) -> None:
         """Take note that the session is over."""
-        self.version, self.has_user = 0, False
+        self.version, self.at, self.has_user = 0, None, False
         self.ended = reason or self.ended
 
     def forget(self) -> None:
         """Say neither version nor user."""
-        self.version = self.has_user = None
+        self.version = self.at = self.has_user = None
 
 
 def state_of(
-    standing: Standing, *, is_looked_at: bool, is_shared: bool, fingerprint: str, pin: str, is_websocket: bool
+    standing: Standing,
+    *,
+    is_looked_at: bool,
+    is_shared: bool,
+    fingerprint: str,
+    tag: str,
+    pin: str,
+    is_websocket: bool,
 ) -> SessionState:
     """Return what the balancer is to know.
 
@@ -134,6 +140,7 @@ def state_of(
         is_looked_at: whether the response depends on the session.
         is_shared: whether other processes read its store.
         fingerprint: empty if it is not known yet.
+        tag: of the session that the version is of; empty if there is none.
         pin: what the app says; empty for nothing.
         is_websocket: whether a WebSocket begins.
     """
@@ -143,6 +150,7 @@ def state_of(
     return SessionState(
         is_portable=not why,
         version=standing.version if is_looked_at else None,
+        tag=tag if is_looked_at else "",
         fingerprint="" if why else fingerprint,
         why=why,
         has_user=standing.has_user if is_looked_at else None,
@@ -150,10 +158,8 @@ def state_of(
     )
 
 
-def fingerprint(key: bytes, parts: Iterable[str]) -> str:
-    """Return a keyed hash; equal for two servers only if all parts are."""
-    text = "\0".join(parts).encode()
-    return hmac.digest(key, text, "sha256").hex()[:_FINGERPRINT_DIGITS]
+def _hash(key: bytes, *parts: str) -> str:
+    return hmac.digest(key, "\0".join(parts).encode(), "sha256").hex()
 
 
 def checked_pin(why: str) -> str:
@@ -231,6 +237,7 @@ class Balancer:
             is_looked_at=session.accessed if accessed is None else accessed,
             is_shared=identity is not None,
             fingerprint=self._fingerprint_of(identity) if identity else "",
+            tag=self._tag(standing.at) if standing.at is not None else "",
             pin=pin,
             is_websocket=is_websocket,
         )
@@ -240,9 +247,20 @@ class Balancer:
         of, name, found = self._fingerprint
         cookie, ring = self._sessions.cookie.full_name, self._sessions.ring
         if (of, name) != (identity, cookie):
-            found = fingerprint(ring.fingerprint_key, [identity, NAMESPACE, cookie, *sorted(ring.ids)])
+            found = _hash(ring.fingerprint_key, identity, NAMESPACE, cookie, *sorted(ring.ids))
+            found = found[:_FINGERPRINT_DIGITS]
             self._fingerprint = (identity, cookie, found)
         return found
+
+    def floor(self, client: Client, key: Key) -> int:
+        """Return the version that a client has seen of the session at a key; 0 if that is not known."""
+        told = client.told
+        if told is None or told.floor.version == 0 or told.floor.tag != self._tag(key):
+            return 0
+        return told.floor.version
+
+    def _tag(self, key: Key) -> str:
+        return _hash(self._sessions.ring.fingerprint_key, key.session)[:_TAG_DIGITS]
 
     def tell_moved(self, session: Session) -> None:
         """Call the app's hook if the session was moved here; whatever it raises, the request goes on."""

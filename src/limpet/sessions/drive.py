@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from limpet.sessions.errors import StoreUnavailableError
 from limpet.sessions.migration.source import OldOperation
@@ -11,12 +11,24 @@ if TYPE_CHECKING:
     from typing import Any
 
     from limpet.sessions.operations import Flow, Operation
-    from limpet.sessions.stores import Store
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
-def drive(flow: Flow[T], store: Store) -> T:
+class Performer(Protocol):
+    """Who performs operations: a store, or what stands in front of it."""
+
+    def run(self, operation: Operation[A]) -> A:
+        """Perform an operation, blocking."""
+        ...
+
+    async def arun(self, operation: Operation[A]) -> A:
+        """Perform an operation without blocking the event loop."""
+        ...
+
+
+def drive(flow: Flow[T], store: Performer) -> T:
     """Perform a flow's operations one after the other and return its result."""
     try:
         operation = next(flow)
@@ -32,7 +44,7 @@ def drive(flow: Flow[T], store: Store) -> T:
         return result
 
 
-async def adrive(flow: Flow[T], store: Store) -> T:
+async def adrive(flow: Flow[T], store: Performer) -> T:
     """Do what `drive` does without blocking the event loop."""
     try:
         operation = next(flow)
@@ -48,5 +60,5 @@ async def adrive(flow: Flow[T], store: Store) -> T:
         return result
 
 
-def _place(operation: Operation[Any], store: Store) -> Store:
+def _place(operation: Operation[Any], store: Performer) -> Performer:
     return operation.guard if isinstance(operation, OldOperation) else store

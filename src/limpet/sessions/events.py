@@ -39,6 +39,8 @@ class Events:
         commits: by outcome.
         adoptions: sessions of other libraries that went on as limpet sessions, by source.
         unknown: loads and commits that the store did not answer.
+        near: loads by what a near-cache did: "hits", "misses", "bypasses" (the request may write, or its
+            client has seen a newer version); and "voids" of all that it had.
         behind: sessions of which the store's primary had an older version than their client has seen, so
             that writes were lost, mostly in a failover; each is counted once.
     """
@@ -50,6 +52,7 @@ class Events:
         self.commits: Counter[Outcome] = Counter()
         self.adoptions: Counter[str] = Counter()
         self.unknown = 0
+        self.near: Counter[str] = Counter()
         self.behind = 0
         self._behind: OrderedDict[str, None] = OrderedDict()
         self._left_out: set[tuple[str, str]] = set()
@@ -76,6 +79,11 @@ class Events:
         """Count a commit."""
         with self._lock:
             self.commits[outcome] += 1
+
+    def near_cache(self, what: str) -> None:
+        """Count what a near-cache did."""
+        with self._lock:
+            self.near[what] += 1
 
     def adopted(self, source: str, reference: str) -> None:
         """Count and log a session of another library that goes on as a limpet session."""

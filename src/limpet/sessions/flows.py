@@ -190,17 +190,16 @@ class _Save:
 
     def _create(self) -> Flow[Saved]:
         meta = self.session.next_meta(self.now_s)
-        # Above what the client has seen, so that it never sees a version twice with other content.
-        session_id, version = self._new_id(meta), self.session.client.floor + 1
-        record = Record(version, b"", self.now_s, meta, self._own_fields(version))
+        session_id = self._new_id(meta)
+        record = Record(1, b"", self.now_s, meta, self._own_fields(1))
         seed = self.sessions.entropy(EPOCH_BYTES)
         yield from ask(Create(session_id.key, record, store_until_s(meta, self.now_s), seed))
-        self.session.standing.written(version, has_user=bool(meta.user))
+        self.session.standing.written(1, session_id.key, has_user=bool(meta.user))
         return self._cookie(session_id, meta)
 
     def _replace(self) -> Flow[Saved]:
         meta, old = self.session.next_meta(self.now_s), self._old()
-        session_id, version = self._new_id(meta), max(old.version, self.session.client.floor) + 1
+        session_id, version = self._new_id(meta), old.version + 1
         record = Record(version, b"", self.now_s, meta, self._own_fields(version), old.tokens)
         grace_end_s = self.now_s + self.sessions.policy.grace_s
         stone = Tombstone(EndReason.ROTATED, self.now_s, session_id.key, grace_end_s)
@@ -209,7 +208,7 @@ class _Save:
         if moved is Moved.AWAY and self.session.wishes.user is None:
             # Someone was faster: what is over stays over; what moved on takes this request's fields.
             return (yield from self._give_way(session_id.key))
-        self.session.standing.written(version, has_user=bool(meta.user))
+        self.session.standing.written(version, session_id.key, has_user=bool(meta.user))
         if moved is Moved.SHARED and (yield from self._commit_to(session_id.key, [], None)) != session_id.key:
             return _OVERTAKEN
         return self._cookie(session_id, meta)
@@ -223,6 +222,7 @@ class _Save:
         moved = yield from self._move(stone, meta.ends_s, dict, lambda _: None).run(old, copy)
         if moved is Moved.AWAY:
             return (yield from self._give_way(session_id.key))
+        self.session.standing.written(copy.version, session_id.key)
         if self.unsaved or moved is Moved.SHARED:
             # If another request has renewed it first, a third one may have moved or ended it since.
             landed = yield from self._commit_to(session_id.key, self.unsaved, None)
@@ -289,7 +289,7 @@ class _Save:
                 self.session.standing.gone(stone.reason if stone is not None else None)
                 return None
             else:
-                self.session.standing.written(committed.version)
+                self.session.standing.written(committed.version, key)
                 return key
         raise SessionConflictError("other requests kept changing the same session field")
 

@@ -15,6 +15,7 @@ from limpet.sessions.request_state import Loaded
 if TYPE_CHECKING:
     from limpet.sessions.recent import Recent
     from limpet.sessions.record import Key, Record
+    from limpet.sessions.request_state import Client
     from limpet.sessions.service import Sessions
     from limpet.sessions.session import Session
     from limpet.sessions.session_id import SessionId
@@ -30,20 +31,35 @@ def load(session: Session, sessions: Sessions) -> Flow[None]:
     else:
         if sessions.recent is not None:
             _remember(session.session_id, loaded, sessions.recent, sessions.now_s())
-        _compare(loaded, session.client.floor, sessions)
+        _compare(session, loaded, sessions)
     session.take(loaded)
 
 
-def _compare(loaded: Loaded, floor: int, sessions: Sessions) -> None:
+def confirm(session: Session, sessions: Sessions) -> Flow[None]:
+    """Ask the primary for a session of which there is a copy; what the request has changed stays."""
+    try:
+        loaded = yield from _load_any(session, sessions, may_be_copy=False)
+    except StoreUnavailableError as error:
+        sessions.events.failed(error)
+        loaded = Loaded(Verdict.UNKNOWN, failure=error)
+    session.confirm(loaded)
+
+
+def _compare(session: Session, loaded: Loaded, sessions: Sessions) -> None:
     # Served all the same: to log the user out would be worse than what the store has lost.
     record, key = loaded.record, loaded.key
-    if record is not None and key is not None and record.version < floor and not loaded.is_adopted:
+    if record is None or key is None:
+        return
+    floor = sessions.balancer.floor(session.client, key)
+    if record.version < floor:
         sessions.events.fell_behind(sessions.ring.reference(key), record.version, floor)
 
 
-def _load_any(session: Session, sessions: Sessions) -> Flow[Loaded]:
+def _load_any(session: Session, sessions: Sessions, *, may_be_copy: bool = True) -> Flow[Loaded]:
     session_id = session.session_id
-    own = (yield from _load(session_id, sessions)) if session_id is not None else Loaded(Verdict.ABSENT)
+    own = Loaded(Verdict.ABSENT)
+    if session_id is not None:
+        own = yield from _load(session_id, sessions, session.client, may_be_copy=may_be_copy)
     if not _may_adopt(session, own.record):
         return own
     adopted = yield from adopt(session, sessions, logged_in_only=own.record is not None)
@@ -68,6 +84,8 @@ def _may_adopt(session: Session, own: Record | None) -> bool:
 def _remember(session_id: SessionId | None, loaded: Loaded, recent: Recent, now_s: float) -> None:
     if session_id is None:
         return
+    if loaded.is_copy:
+        return  # what is remembered is what the store said, and when
     if loaded.key is not None and loaded.record is not None:
         recent.remember(session_id.key, loaded.key, loaded.record, now_s)
     else:
@@ -84,14 +102,21 @@ def _stale(
     if found is not None:
         key, record = found
         judgement = decide.judge(Stored(record, record.epoch), now_s, sessions.policy)
-        if judgement.record is not None and record.version >= session.client.floor:
+        if judgement.record is not None and record.version >= sessions.balancer.floor(session.client, key):
             return Loaded(Verdict.FOUND, key, record, failure=error)
     return Loaded(Verdict.UNKNOWN, failure=error)
 
 
-def _load(session_id: SessionId, sessions: Sessions) -> Flow[Loaded]:
+def _load(session_id: SessionId, sessions: Sessions, client: Client, *, may_be_copy: bool) -> Flow[Loaded]:
     key = session_id.key
-    return (yield from _opened(session_id, key, (yield from ask(Load(key))), sessions))
+    may_be_copy = may_be_copy and client.is_safe
+    stored = yield from ask(Load(key, may_be_copy, sessions.balancer.floor(client, key)))
+    if stored.is_copy:
+        judgement = decide.judge(stored, sessions.now_s(), sessions.policy)
+        if judgement.verdict is Verdict.FOUND:
+            return Loaded(Verdict.FOUND, key, judgement.record, is_copy=True)
+        stored = yield from ask(Load(key))  # only the primary can say that it is over
+    return (yield from _opened(session_id, key, stored, sessions))
 
 
 def _opened(session_id: SessionId, key: Key, stored: Stored, sessions: Sessions) -> Flow[Loaded]:

@@ -42,10 +42,12 @@ class Stored(NamedTuple):
     Attributes:
         what: None if there is nothing.
         epoch: the user's epoch now; None if there is none, b"" for a visitor's key.
+        is_copy: whether this process has kept it since it was read.
     """
 
     what: Record | Tombstone | None
     epoch: bytes | None
+    is_copy: bool = False
 
     @property
     def alive(self) -> Record | None:
@@ -55,9 +57,16 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Load(Operation[Stored]):
-    """Read a record and its user's epoch, in one round trip, from a primary."""
+    """Read a record and its user's epoch, in one round trip, from a primary.
+
+    Attributes:
+        may_be_copy: whether a copy of this process will do, if it keeps some.
+        floor: the version that such a copy must have at least.
+    """
 
     key: Key
+    may_be_copy: bool = False
+    floor: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class Loaded:
         is_straggler: a login or logout has overtaken this request.
         is_renewed: the id has a successor, whose cookie the client needs.
         is_adopted: the client has shown the cookie of another library, and needs ours.
+        is_copy: whether the record is a copy that this process keeps, and the store vouches for.
         failure: with UNKNOWN, or with FOUND if the record is an old copy.
     """
 
@@ -56,6 +57,7 @@ class Loaded:
     is_straggler: bool = False
     is_renewed: bool = False
     is_adopted: bool = False
+    is_copy: bool = False
     failure: StoreUnavailableError | None = None
 
 
@@ -71,8 +73,3 @@ class Client:
     user_agent: str = ""
     is_safe: bool = False
     told: Told | None = None
-
-    @property
-    def floor(self) -> int:
-        """The version that the client has seen already."""
-        return self.told.floor if self.told is not None else 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from contextlib import suppress
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from limpet.core.cookies import find_values
 from limpet.errors import ConfigError
@@ -21,6 +22,7 @@ from limpet.sessions.drive import adrive, drive
 from limpet.sessions.events import LOG, Events
 from limpet.sessions.migration.adopt import GuardedSource, find_offers
 from limpet.sessions.migration.source import SourceStore
+from limpet.sessions.near_cache import Copies, NearCache, near_cache_of, wait_s
 from limpet.sessions.policy import OnUnknown, Policy, preset
 from limpet.sessions.recent import Recent
 from limpet.sessions.record import EndReason
@@ -43,11 +45,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from limpet.sessions.balancer import OnMoved, Told
+    from limpet.sessions.drive import Performer
     from limpet.sessions.migration.adopt import Offer
     from limpet.sessions.migration.source import Source
     from limpet.sessions.operations import Flow
     from limpet.sessions.session_id import SessionId
-    from limpet.sessions.stores import Finding, Store
+    from limpet.sessions.stores import Finding, Store, Watchable
 
 S = TypeVar("S", bound=Session)
 T = TypeVar("T")
@@ -68,6 +71,7 @@ class Options(TypedDict, total=False):
     old: Sequence[Source]
     encrypt: bool
     deadline_s: float
+    near_cache: NearCache | bool | None
     on_moved: OnMoved | None
 
 
@@ -88,6 +92,8 @@ class Sessions:
             `login`, and deleting it ends the session but for the other fields.
         encrypt: whether fields are encrypted at rest.
         deadline_s: how long one operation may take, its retry included.
+        near_cache: True keeps copies of sessions in this process, so that requests that only read ask no
+            store; a `NearCache` says how many. None reads `LIMPET_NEAR_CACHE` (0 or 1), 0 by default.
         on_moved: called as `on_moved(session, moved)` before the app runs, with the first request after
             limpet has moved the session here from another server; an async framework awaits it.
         now_s: wall clock; the store's by default, so that servers whose clocks differ agree.
@@ -110,6 +116,7 @@ class Sessions:
         old: Sequence[Source] = (),
         encrypt: bool = False,
         deadline_s: float = 0.25,
+        near_cache: NearCache | bool | None = None,
         on_moved: OnMoved | None = None,
         now_s: Callable[[], float] | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
@@ -130,6 +137,12 @@ class Sessions:
         self.entropy = entropy
         self._unguarded = _store(store, deadline_s)
         self.store = Guard(self._unguarded, deadline_s=deadline_s)
+        near = near_cache_of(near_cache, self._unguarded)
+        self._performer: Performer = (
+            Copies(self.store, cast("Watchable", self._unguarded), near, self.events)
+            if near is not None
+            else self.store
+        )
         self.now_s = now_s or self.store.now_s
         self.balancer = Balancer(self, on_moved)
         self._check: threading.Thread | None = None
@@ -215,12 +228,20 @@ class Sessions:
     def load(self, session: Session) -> None:
         """Load a session now, blocking; an access does so by itself."""
         if session.loaded is None:
-            drive(loading.load(session, self), self.store)
+            self.run(loading.load(session, self))
 
     async def aload(self, session: Session) -> None:
         """Load a session without blocking the event loop; do it before the first access."""
         if session.loaded is None:
-            await adrive(loading.load(session, self), self.store)
+            await self.arun(loading.load(session, self))
+
+    def confirm(self, session: Session) -> None:
+        """Ask the primary for a session of which this process has a copy."""
+        self.run(loading.confirm(session, self))
+
+    async def aconfirm(self, session: Session) -> None:
+        """Do what `confirm` does without blocking the event loop."""
+        await self.arun(loading.confirm(session, self))
 
     def save(self, session: Session) -> list[tuple[str, str]]:
         """Save a session and return the headers that the response needs; call it before they go out.
@@ -242,37 +263,56 @@ class Sessions:
         """Do what `list_user` does without blocking the event loop."""
         return await self.arun(list_user(self, user_id))
 
-    def revoke_user(self, user_id: Any, *, with_old: bool | None = None) -> None:
+    def revoke_user(self, user_id: Any, *, with_old: bool | None = None, wait: bool = False) -> None:
         """End every session of a user, at once and on every server.
 
         Args:
             with_old: also those of other libraries that are not adopted yet; None if there is `old`.
+            wait: whether to return only when no server can have a copy of them any longer, not even one
+                that is cut off from the store: about a second; see `near_cache`.
         """
         self.run(revoke_user(self, user_id, with_old=bool(self.old) if with_old is None else with_old))
+        self._wait(wait)
 
-    async def arevoke_user(self, user_id: Any, *, with_old: bool | None = None) -> None:
+    async def arevoke_user(self, user_id: Any, *, with_old: bool | None = None, wait: bool = False) -> None:
         """Do what `revoke_user` does without blocking the event loop."""
         with_old = bool(self.old) if with_old is None else with_old
         await self.arun(revoke_user(self, user_id, with_old=with_old))
+        await self._await(wait)
 
-    def revoke_session(self, user_id: Any, reference: str) -> bool:
+    def revoke_session(self, user_id: Any, reference: str, *, wait: bool = False) -> bool:
         """End one session of a user, named as in `list_user`; False if there is none."""
-        return self.run(revoke_session(self, user_id, reference))
+        was_there = self.run(revoke_session(self, user_id, reference))
+        self._wait(wait and was_there)
+        return was_there
 
-    async def arevoke_session(self, user_id: Any, reference: str) -> bool:
+    async def arevoke_session(self, user_id: Any, reference: str, *, wait: bool = False) -> bool:
         """Do what `revoke_session` does without blocking the event loop."""
-        return await self.arun(revoke_session(self, user_id, reference))
+        was_there = await self.arun(revoke_session(self, user_id, reference))
+        await self._await(wait and was_there)
+        return was_there
 
-    def revoke_reference(self, reference: str) -> bool:
+    def revoke_reference(self, reference: str, *, wait: bool = False) -> bool:
         """End one session, named as in `list_user`, whoever's it is; False if there is none.
 
         For operators: an app that lets users end their own sessions asks `revoke_session`.
         """
-        return self.run(revoke_reference(self, reference))
+        was_there = self.run(revoke_reference(self, reference))
+        self._wait(wait and was_there)
+        return was_there
 
-    def revoke_everyone(self) -> None:
+    def revoke_everyone(self, *, wait: bool = False) -> None:
         """End every session of every user."""
         self.run(revoke_everyone(self))
+        self._wait(wait)
+
+    def _wait(self, wait: bool) -> None:
+        if wait:
+            time.sleep(wait_s(self._unguarded))
+
+    async def _await(self, wait: bool) -> None:
+        if wait:
+            await asyncio.sleep(wait_s(self._unguarded))
 
     def check(self) -> list[Finding]:
         """Return what is wrong with the store, each with its fix; for the start of a server."""
@@ -315,11 +355,11 @@ class Sessions:
 
     def run(self, flow: Flow[T]) -> T:
         """Drive a flow, blocking."""
-        return drive(flow, self.store)
+        return drive(flow, self._performer)
 
     async def arun(self, flow: Flow[T]) -> T:
         """Drive a flow without blocking the event loop."""
-        return await adrive(flow, self.store)
+        return await adrive(flow, self._performer)
 
     def user_key(self, user: bytes) -> str:
         """Return the key under which a user's sessions are stored; empty for a visitor."""

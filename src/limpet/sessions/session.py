@@ -244,9 +244,18 @@ class Session(MutableMapping[str, Any]):
         Raises:
             LoginNotFreshError: nobody is logged in, or for longer than that.
         """
+        if self._loaded is not None and self._loaded.is_copy:
+            self._sessions.confirm(self)
         auth_s = self.auth_time_s
         if auth_s is None or self._sessions.now_s() - auth_s > max_age_s:
             raise LoginNotFreshError(f"the login is older than {max_age_s:g} s; ask for the password again")
+
+    async def arequire_fresh(self, max_age_s: float) -> None:
+        """Do what `require_fresh` does without blocking the event loop."""
+        await self._sessions.aload(self)
+        if self._loaded is not None and self._loaded.is_copy:
+            await self._sessions.aconfirm(self)
+        self.require_fresh(max_age_s)
 
     # The lifetime.
 
@@ -342,6 +351,14 @@ class Session(MutableMapping[str, Any]):
                 loaded.record.meta.incarnation,
                 self._sessions.policy.merges,
             )
+
+    def confirm(self, loaded: Loaded) -> None:
+        """Take over what the primary says in place of a copy; changes of this request stay."""
+        if loaded.record is None or not self.modified:
+            self.take(loaded)
+        else:  # what has changed elsewhere is merged when this request is saved
+            self._loaded = loaded
+            self.standing.found(loaded)
 
     def next_meta(self, now_s: float) -> Meta:
         """Return the meta data as this request wants it."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from limpet.sessions import Policy, Sessions, StoreUnavailableError
+from limpet.core.session_state import Floor, SessionState, parse_state
+from limpet.sessions import Policy, Session, Sessions, StoreUnavailableError
 from limpet.sessions.asgi import SessionMiddleware
 from limpet.sessions.balancer import Told
 from limpet.sessions.stores.memory import MemoryStore
@@ -30,17 +31,26 @@ def cookie_of(headers: list[tuple[str, str]]) -> str:
     return line.split(";")[0].partition("=")[2]
 
 
+def state_of(sessions: Sessions, session: Session) -> SessionState:
+    ((_, value),) = sessions.balancer.tell(session)
+    state = parse_state(value.encode())
+    assert state is not None
+    return state
+
+
 def test_a_stale_copy_below_the_floor_is_not_read() -> None:
     store = Store()
     sessions = Sessions(store, secret=SECRET, policy=Policy(on_unknown="stale"))
-    session = sessions.open(None)
+    session = sessions.open(None, told=Told())
     session["n"] = 1
     cookie = cookie_of(sessions.save(session))
     assert sessions.open(cookie, is_safe=True)["n"] == 1
     store.is_down = True
-    assert sessions.open(cookie, is_safe=True, told=Told(1))["n"] == 1
+    tag = state_of(sessions, session).tag
+    for floor in (Floor(1, tag), Floor(2, "00000000"), Floor(2)):
+        assert sessions.open(cookie, is_safe=True, told=Told(floor))["n"] == 1
     with pytest.raises(StoreUnavailableError):
-        sessions.open(cookie, is_safe=True, told=Told(2))["n"]
+        sessions.open(cookie, is_safe=True, told=Told(Floor(2, tag)))["n"]
 
 
 def test_a_websocket_is_pinned_and_says_so_when_it_is_accepted() -> None:
@@ -65,7 +75,10 @@ def test_a_websocket_is_pinned_and_says_so_when_it_is_accepted() -> None:
 
     accept = asyncio.run(handshake([(b"limpet-floor", b"0")]))[0]
     states = [value for name, value in accept["headers"] if name == b"limpet-state"]
-    assert states == [b"pinned; v=1; why=websocket; visitor"]
+    (state,) = map(parse_state, states)
+    assert state is not None
+    assert (state.is_portable, state.why, state.version, state.has_user) == (False, "websocket", 1, False)
+    assert len(state.tag) == 8
     accept = asyncio.run(handshake([]))[0]
     assert [name for name, _ in accept["headers"]] == [b"set-cookie"]
 

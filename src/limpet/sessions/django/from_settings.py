@@ -52,6 +52,7 @@ def _made() -> Sessions:
             old=_old(),
             encrypt=bool(getattr(settings, "LIMPET_SESSION_ENCRYPT", False)),
             deadline_s=_deadline_s(),
+            near_cache=getattr(settings, "LIMPET_SESSION_NEAR_CACHE", None),
             on_moved=_on_moved(),
         )
     except (ConfigError, KeyRingError) as error:

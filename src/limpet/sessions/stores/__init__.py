@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 from limpet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable
 
     from limpet.sessions.operations import Operation
 
 A = TypeVar("A")
 #: What every key in a store that apps share begins with.
 NAMESPACE = "limpet:"
+#: How long a server that is cut off from the store may serve a copy that has been changed or revoked.
+MAX_STALE_S = 1.0
 
 
 class Finding(NamedTuple):
@@ -38,8 +40,47 @@ class Finding(NamedTuple):
     fix: str
 
 
+class Listener(Protocol):
+    """Who keeps copies of what a store holds, and must hear of changes. Compared by identity."""
+
+    def forget(self, sessions: Iterable[str], users: Iterable[str]) -> None:
+        """Drop the copies of sessions, and of all sessions of users."""
+        ...
+
+    def forget_all(self) -> None:
+        """Drop every copy."""
+        ...
+
+    def voided(self) -> None:
+        """Drop every copy, for nobody vouches for them any longer."""
+        ...
+
+
+class Watch(Protocol):
+    """Vouches for copies: a stamp that holds says that no change since then went untold."""
+
+    def begin(self) -> object | None:
+        """Return the stamp of what is read from now on; None while nobody vouches for it."""
+        ...
+
+    def holds(self, stamp: object) -> bool:
+        """Whether copies of that stamp may be served."""
+        ...
+
+
+class Watchable(Protocol):
+    """A store that tells of changes."""
+
+    def watch(self, listener: Listener) -> Watch:
+        """Return what vouches for copies; the listener is told of changes until it is gone."""
+        ...
+
+
 class Store(Protocol):
-    """What every store does. Safe to use from several threads and event loops."""
+    """What every store does. Safe to use from several threads and event loops.
+
+    One that tells of changes is `Watchable` as well.
+    """
 
     def run(self, operation: Operation[A]) -> A:
         """Perform an operation, blocking.

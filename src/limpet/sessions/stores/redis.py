@@ -38,11 +38,12 @@ from limpet.sessions.stores.redis_commands import (
     steps,
 )
 from limpet.sessions.stores.redis_links import AsyncDirect, Direct
+from limpet.sessions.stores.redis_tracking import Tracking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Hashable
 
-    from limpet.sessions.stores import Finding
+    from limpet.sessions.stores import Finding, Listener
     from limpet.sessions.stores.redis_links import AsyncLink, Command, Link
 
 A = TypeVar("A")
@@ -65,6 +66,9 @@ class RedisStore:
         ConfigError: a URL that makes no sense.
     """
 
+    #: Copies of what it holds can be older than it is, by `MAX_STALE_S` at most.
+    has_leases = True
+
     def __init__(self, url: str, *, timeout_s: float = 0.125) -> None:
         self._target = redis_connections.read_url(url)
         self._timeout_s = timeout_s
@@ -73,6 +77,7 @@ class RedisStore:
         self._link: Link | None = None
         self._sentinel: Any = None
         self._async_links: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopLink] = WeakKeyDictionary()
+        self._tracking = Tracking(self._target, timeout_s)
         processes.watch(self)
 
     def run(self, operation: Operation[A]) -> A:
@@ -83,14 +88,14 @@ class RedisStore:
             with Within(self._timeout_s):
                 return cast("A", self._run(operation))
         except _FAILURES as error:
-            raise _as_unknown(error) from error
+            raise self._failed(error) from error
 
     async def arun(self, operation: Operation[A]) -> A:
         """Perform an operation without blocking the event loop."""
         try:
             return cast("A", await self._arun(operation))
         except _FAILURES as error:
-            raise _as_unknown(error) from error
+            raise self._failed(error) from error
 
     def now_s(self) -> float:
         """Return the server's wall clock."""
@@ -112,6 +117,11 @@ class RedisStore:
         where = place(operation)
         return link.slots.address(slot_of([("GET", where)])) if link is not None and where else None
 
+    def watch(self, listener: Listener) -> Tracking:
+        """Return what vouches for copies; the listener is told of changes until it is gone."""
+        self._tracking.listeners.add(listener)
+        return self._tracking
+
     def check(self) -> list[Finding]:
         """Look at version, role, clock, eviction, memory and persistence of every primary."""
         try:
@@ -128,6 +138,7 @@ class RedisStore:
         for each in (link, sentinel):
             if each is not None:
                 each.close()
+        self._tracking.close()
 
     async def aclose(self) -> None:
         """Close this event loop's connections."""
@@ -138,14 +149,22 @@ class RedisStore:
     def before_fork(self) -> None:
         """Make sure that no thread is about to make a link."""
         self._lock.acquire()
+        self._tracking.before_fork()
 
     def after_fork(self, *, is_child: bool) -> None:
         """Let the child make links of its own."""
+        self._tracking.after_fork(is_child=is_child)
         self._lock.release()
         if is_child:
             _inherited.extend(self._async_links.values())
             self._async_links = WeakKeyDictionary()
             self._link = self._sentinel = None
+
+    def _failed(self, error: Exception) -> StoreUnavailableError:
+        unknown = _as_unknown(error)
+        if not isinstance(unknown, UndecodableError):
+            self._tracking.doubt()
+        return unknown
 
     def _run(self, operation: Operation[Any]) -> Any:
         link = self._link or self._connect()
@@ -216,14 +235,18 @@ class RedisStore:
                 maker = redis_connections.maker(self._target, self._timeout_s)
                 self._sentinel = maker.sentinel
                 is_cluster = self._target.kind == "cluster"
-                self._link = Cluster(maker.make, self._target.addresses) if is_cluster else Direct(maker.make)
+                self._link = (
+                    Cluster(maker.make, self._target.addresses, self._tracking.doubt)
+                    if is_cluster
+                    else Direct(maker.make)
+                )
             return self._link
 
     async def _aconnect(self) -> _LoopLink:
         maker = redis_connections.async_maker(self._target, self._timeout_s)
         is_cluster = self._target.kind == "cluster"
         link: AsyncLink = (
-            AsyncCluster(maker.make, self._target.addresses, self._timeout_s)
+            AsyncCluster(maker.make, self._target.addresses, self._timeout_s, self._tracking.doubt)
             if is_cluster
             else AsyncDirect(maker.make, self._timeout_s)
         )

@@ -59,9 +59,11 @@ class Slots:
 
     Args:
         seeds: who may be asked at first.
+        on_change: called when a slot may be elsewhere than was known.
     """
 
-    def __init__(self, seeds: Iterable[Address]) -> None:
+    def __init__(self, seeds: Iterable[Address], on_change: Callable[[], None] | None = None) -> None:
+        self._on_change = on_change or (lambda: None)
         self._seeds = list(seeds)
         self._primaries: list[Address | None] = [None] * 16384
         self._silent: set[Address] = set()
@@ -88,17 +90,25 @@ class Slots:
             name = (host or b"").decode()
             address = (name if name not in {"", "?"} else asked[0], int(port))
             primaries[first : last + 1] = [address] * (last + 1 - first)
-        self._primaries, self.is_stale = primaries, False
+        was, self._primaries, self.is_stale = self._primaries, primaries, False
         self._silent.discard(asked)
+        if was != primaries and any(was):
+            self._on_change()
 
     def moved(self, slot: int, address: Address) -> None:
         """Take note of a MOVED: there is more to learn."""
         self._primaries[slot], self.is_stale = address, True
+        self._on_change()
+
+    def asked(self) -> None:
+        """Take note of an ASK: a slot is under way."""
+        self._on_change()
 
     def failed(self, address: Address) -> None:
         """Take note of a server that did not answer."""
         self._silent.add(address)
         self.is_stale = True
+        self._on_change()
 
 
 def slot_of(batch: list[Command]) -> int:
@@ -154,6 +164,7 @@ def _again(
             slots.moved(slot, (reply.host, reply.port))
         elif isinstance(reply, AskError):
             asked[at] = (reply.host, reply.port)
+            slots.asked()
         elif isinstance(reply, TryAgainError):
             must_wait = True
         else:
@@ -172,11 +183,17 @@ class Cluster:
     Args:
         make: returns a redis-py connection to a host and port.
         seeds: servers to begin with.
+        on_change: as for `Slots`.
     """
 
-    def __init__(self, make: Callable[..., Any], seeds: Iterable[Address]) -> None:
+    def __init__(
+        self,
+        make: Callable[..., Any],
+        seeds: Iterable[Address],
+        on_change: Callable[[], None] | None = None,
+    ) -> None:
         self._make = make
-        self.slots = Slots(seeds)
+        self.slots = Slots(seeds, on_change)
         self._links: dict[Address, Direct] = {}
 
     def send(self, batch: list[Command]) -> list[Any]:
@@ -191,7 +208,7 @@ class Cluster:
 
     def remove(self, pattern: str) -> None:
         """Remove every key that matches, on every primary."""
-        self._look()
+        self.look()
         for address in self.slots.primaries():
             self._link(address).remove(pattern)
 
@@ -210,10 +227,11 @@ class Cluster:
         if isinstance(step, Pause):
             time.sleep(step.seconds)
         else:
-            self._look()
+            self.look()
         return []
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Ask who has which slots."""
         for address in self.slots.candidates():
             try:
                 (reply,) = self._link(address).send([("CLUSTER", "SLOTS")])
@@ -233,14 +251,20 @@ class AsyncCluster:
     """`Cluster` for one event loop.
 
     Args:
-        make, seeds: as there.
+        make, seeds, on_change: as there.
         timeout_s: how long commands that are sent together may take.
     """
 
-    def __init__(self, make: Callable[..., Any], seeds: Iterable[Address], timeout_s: float) -> None:
+    def __init__(
+        self,
+        make: Callable[..., Any],
+        seeds: Iterable[Address],
+        timeout_s: float,
+        on_change: Callable[[], None] | None = None,
+    ) -> None:
         self._make = make
         self._timeout_s = timeout_s
-        self.slots = Slots(seeds)
+        self.slots = Slots(seeds, on_change)
         self._links: dict[Address, AsyncDirect] = {}
 
     async def send(self, batch: list[Command]) -> list[Any]:
@@ -255,7 +279,7 @@ class AsyncCluster:
 
     async def remove(self, pattern: str) -> None:
         """Remove every key that matches, on every primary."""
-        await self._look()
+        await self.look()
         for address in self.slots.primaries():
             await self._link(address).remove(pattern)
 
@@ -274,10 +298,11 @@ class AsyncCluster:
         if isinstance(step, Pause):
             await asyncio.sleep(step.seconds)
         else:
-            await self._look()
+            await self.look()
         return []
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Ask who has which slots."""
         for address in self.slots.candidates():
             try:
                 (reply,) = await self._link(address).send([("CLUSTER", "SLOTS")])

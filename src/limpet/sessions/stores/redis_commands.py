@@ -6,7 +6,7 @@ or pipeline reaches them in one round trip.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from hashlib import sha1
 from typing import Any, TypeAlias
 
@@ -43,8 +43,10 @@ from limpet.sessions.stores.redis_links import Command
 
 _DURABLE = (Create, RevokeUser)
 _FACTS = f"{NAMESPACE}facts"
-#: Matches all keys of sessions and users; they have a hash tag.
-EVERY_KEY = f"{NAMESPACE}{{*"
+#: What all keys of sessions and users begin with; they have a hash tag.
+TRACKED_PREFIX = f"{NAMESPACE}{{"
+#: Matches all of them.
+EVERY_KEY = f"{TRACKED_PREFIX}*"
 #: Yields commands that go out in one round trip, is sent their replies, returns the answer.
 Steps: TypeAlias = Generator[list[Command], list[Any], Any]
 
@@ -121,6 +123,18 @@ def epoch_key(user: str) -> str:
 def index_key(user: str) -> str:
     """Return where the list of a user's sessions is."""
     return f"{NAMESPACE}{{{user}}}:i"
+
+
+def changed_by(names: Iterable[bytes]) -> tuple[list[str], list[str]]:
+    """Return which sessions, and all sessions of which users, are concerned by changes of keys."""
+    sessions, users = [], []
+    for name in names:
+        head, _, tail = name.decode("latin-1").rpartition(":")
+        if tail == "e":
+            users.append(head[len(TRACKED_PREFIX) : -1])
+        elif tail != "i":
+            sessions.append(tail)
+    return sessions, users
 
 
 def _keys(key: Key) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from urllib.parse import unquote, urlsplit
+from weakref import WeakSet
 
 from limpet.errors import ConfigError
 from limpet.sessions.errors import StoreUnavailableError
@@ -44,10 +45,13 @@ from limpet.sessions.policy import STORE_SLACK_S
 from limpet.sessions.record import Key, Record, pack_stored, unpack_stored
 from limpet.sessions.stores import Finding, processes
 from limpet.sessions.stores.in_time import Within, left_s
+from limpet.sessions.stores.sqlite_versions import Versions
 from limpet.sessions.stores.transition import transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from limpet.sessions.stores import Listener
 
 A = TypeVar("A")
 
@@ -110,6 +114,7 @@ class SqliteStore:
         self._now_s = now_s
         self._idle: list[_Open] = []
         self._lock = threading.Lock()
+        self._versions: WeakSet[Versions] = WeakSet()
         processes.watch(self)
 
     def run(self, operation: Operation[A]) -> A:
@@ -138,6 +143,12 @@ class SqliteStore:
     def part(self, operation: Operation[Any]) -> None:
         """Return None: there is one part."""
 
+    def watch(self, listener: Listener) -> Versions:
+        """Return what vouches for copies."""
+        versions = Versions(self._path, _file, listener)
+        self._versions.add(versions)
+        return versions
+
     def check(self) -> list[Finding]:
         """Tell if the file cannot be used."""
         try:
@@ -154,6 +165,8 @@ class SqliteStore:
             idle, self._idle = self._idle, []
         for each in idle:
             each.connection.close()
+        for versions in list(self._versions):
+            versions.close()
 
     async def aclose(self) -> None:
         """Close the connections that are not in use."""
@@ -164,9 +177,13 @@ class SqliteStore:
         self._lock.acquire()
         while self._idle:
             self._idle.pop().connection.close()
+        for versions in self._versions:
+            versions.before_fork()
 
     def after_fork(self, *, is_child: bool) -> None:  # noqa: ARG002  # both have no connection now
         """Let the process make connections."""
+        for versions in self._versions:
+            versions.after_fork()
         self._lock.release()
 
     @contextmanager
