@@ -208,6 +208,7 @@ class Visit:
         replica: label of whoever answered ("A"); "" if unknown.
         sent: names of the cookies sent, with hashes of their values.
         date_offset_s: the server's Date less our clock.
+        wall_s: our clock when it came.
         products: what the headers name ("cloudflare", "gunicorn").
     """
 
@@ -225,6 +226,7 @@ class Visit:
     cache: CacheFact = CacheFact()
     page: PageFact = PageFact()
     date_offset_s: float | None = None
+    wall_s: float = 0.0
     took_s: float = 0.0
     products: frozenset[str] = frozenset()
     allows_credentials: bool | None = None

@@ -162,7 +162,7 @@ def lost_in_youth(evidence: Evidence) -> bool:
         if visit.since_login_s is not None
     ]
     lost = [visit.since_login_s or 0.0 for visit in outs(aged)]
-    if len(lost) < 2:
+    if len(lost) < 2 or not _all_recover(evidence):
         return False
     last = max(lost)
     after = [visit for visit in aged if (visit.since_login_s or 0.0) > last]
@@ -170,6 +170,18 @@ def lost_in_youth(evidence: Evidence) -> bool:
     # The older visits must be too many for a loss as frequent as the younger ones' to have missed them.
     table = ((len(lost), len(before) - len(lost)), (0, len(after)))
     return last <= YOUNG_S and len(after) >= ENOUGH and fisher_exact(table) < LEVEL
+
+
+def _all_recover(evidence: Evidence) -> bool:
+    # Youth passes: every login that was out is in again.
+    lost: set[int] = set()
+    kept: set[int] = set()
+    for arm in evidence.arms_of(ArmKind.JAR, ArmKind.FROZEN, ArmKind.APP_ONLY):
+        if arm.outs:
+            lost.add(arm.login)
+        if arm.ins:
+            kept.add(arm.login)
+    return lost <= kept
 
 
 def lost_by_version(visits: Iterable[Visit]) -> bool:
@@ -267,3 +279,226 @@ def loss_share(arms: Iterable[Arm]) -> str:
 def confirmed_on_two_logins(evidence: Evidence) -> bool:
     """Whether unchanged cookies flapped for two logins."""
     return len({arm.login for arm in flapping(evidence)}) >= 2
+
+
+def browser_arms(evidence: Evidence) -> tuple[Arm, ...]:
+    """Return the plain visits of browsers, before anything special was done to them."""
+    return tuple(arm for arm in evidence.arms_of(ArmKind.JAR) if not arm.note)
+
+
+def browser_is_in(evidence: Evidence) -> bool:
+    """Whether a browser stayed in from visit to visit."""
+    arms = browser_arms(evidence)
+    return bool(arms) and all(arm.pattern is Pattern.OK for arm in arms)
+
+
+def never_in(evidence: Evidence) -> bool:
+    """Whether the site took a login, and every visit after it looked like a stranger's."""
+    if not any(login.is_accepted for login in evidence.logins):
+        return False
+    arms = browser_arms(evidence)
+    visits = [visit for arm in arms for visit in arm.visits]
+    if not visits:
+        return False
+    if not evidence.oracle:
+        return True
+    return all(arm.pattern is Pattern.OUT for arm in arms)
+
+
+def first_out(arm: Arm) -> int | None:
+    """Return the number of the first visit that was out, from 0; None if there is none."""
+    for number, visit in enumerate(arm.clear):
+        if visit.outcome is Outcome.OUT:
+            return number
+    return None
+
+
+#: A session that a wrong key ends is over at the first visit to another replica.
+EARLY = 12
+
+
+def dies_at_first_stranger(evidence: Evidence) -> bool:
+    """Whether unchanged cookies die early and for good, for every login."""
+    arms = [arm for arm in frozen_arms(evidence) if len(arm.clear) >= 3]
+    main = [arm for arm in arms if arm.note != "older"]
+    if not main or any(arm.pattern not in {Pattern.DEAD, Pattern.OUT} for arm in main):
+        return False
+    return any(arm.ins for arm in main) and all((first_out(arm) or 0) < EARLY for arm in main)
+
+
+def died(evidence: Evidence) -> tuple[Arm, ...]:
+    """Return the arms whose session was over for good, at no early and repeatable moment."""
+    arms = evidence.arms_of(ArmKind.JAR, ArmKind.FROZEN, ArmKind.APP_ONLY)
+    plain = [arm for arm in arms if arm.note in {"", "older", "confirmation"}]
+    return tuple(arm for arm in plain if arm.pattern is Pattern.DEAD)
+
+
+def fixed_per_login(evidence: Evidence) -> tuple[set[int], set[int]]:
+    """Return the logins that were always in and those that never were, if there is nothing between."""
+    kinds = (ArmKind.JAR, ArmKind.FROZEN, ArmKind.APP_ONLY)
+    kept: set[int] = set()
+    lost: set[int] = set()
+    for arm in evidence.arms_of(*kinds):
+        if arm.pattern is Pattern.OK and len(arm.clear) >= 3:
+            kept.add(arm.login)
+        elif arm.pattern is Pattern.OUT and len(arm.clear) >= 3:
+            lost.add(arm.login)
+        elif arm.outs and arm.ins:
+            return set(), set()
+    return (set(), set()) if kept & lost else (kept, lost)
+
+
+def auth_names(evidence: Evidence) -> set[str]:
+    """Return the names of the cookies that logins depend on."""
+    return {name for login in evidence.logins for name in login.auth}
+
+
+def sends_balancer_cookie(evidence: Evidence, arm: Arm) -> bool:
+    """Whether an arm's visits carry a balancer's cookie."""
+    names = set(evidence.balancer_cookies)
+    return any(name in names for visit in arm.visits for name, _ in visit.sent)
+
+
+def flaps_though_sticky(evidence: Evidence) -> tuple[Arm, ...]:
+    """Return flapping arms that carry a balancer's cookie all the time."""
+    return tuple(arm for arm in flapping(evidence, ArmKind.FROZEN) if sends_balancer_cookie(evidence, arm))
+
+
+def reissued(evidence: Evidence, arms: Iterable[Arm]) -> int:
+    """Return how many visits of some arms got a new balancer's cookie, though they sent one."""
+    names = set(evidence.balancer_cookies)
+    count = 0
+    for arm in arms:
+        for visit in arm.visits:
+            sent = {name for name, _ in visit.sent} & names
+            count += any(each.name in sent and not each.is_deletion for each in visit.set_cookies)
+    return count
+
+
+def clock_offsets_s(evidence: Evidence) -> list[float]:
+    """Return how wrong the servers' clocks seem, by Date headers and by times in cookies."""
+    found = [
+        visit.date_offset_s
+        for visit in evidence.all_visits()
+        if visit.date_offset_s is not None and visit.took_s < 1 and not visit.cache.is_cached
+    ]
+    return found + [
+        each.reading.issued_at_s + 0.5 - visit.wall_s
+        for visit in evidence.all_visits()
+        for each in visit.set_cookies
+        if each.reading is not None and each.reading.issued_at_s is not None and visit.wall_s
+    ]
+
+
+#: Whole seconds in the Date header, and a slow answer, make less than this.
+SKEW_S = 2.5
+
+
+def skew_s(evidence: Evidence) -> float:
+    """Return by how much the servers' clocks differ among themselves; 0 if by no more than chance."""
+    offsets = sorted(clock_offsets_s(evidence))
+    if len(offsets) < 4:
+        return 0.0
+    # One late answer proves nothing: the second from each end counts.
+    spread = offsets[-2] - offsets[1]
+    return spread if spread > SKEW_S else 0.0
+
+
+_CDNS = frozenset({"cloudflare", "CloudFront", "Fastly", "Azure Front Door", "Varnish"})
+
+
+def behind_cdn(evidence: Evidence) -> tuple[str, ...]:
+    """Return the CDNs that answers name."""
+    return tuple(sorted(evidence.products & _CDNS))
+
+
+def visited(evidence: Evidence, login: int) -> set[str]:
+    """Return the replicas that answered the visits of a login."""
+    return {
+        visit.replica
+        for arm in evidence.arms_of(ArmKind.JAR, ArmKind.FROZEN, ArmKind.APP_ONLY)
+        if arm.login == login
+        for visit in arm.visits
+        if visit.replica
+    }
+
+
+def never_in_by_cache(evidence: Evidence) -> bool:
+    """Whether caches answered nearly all visits of sessions that were never in."""
+    visits = [visit for arm in browser_arms(evidence) for visit in arm.visits]
+    cached = sum(visit.cache.is_cached for visit in visits)
+    return never_in(evidence) and cached >= 0.8 * len(visits)
+
+
+def loss_by_login(evidence: Evidence) -> str:
+    """Return how often each login was in and out, for a person."""
+    logins = sorted({arm.login for arm in frozen_arms(evidence)})
+    rows = [(number, [arm for arm in frozen_arms(evidence) if arm.login == number]) for number in logins]
+    return "; ".join(f"login {number}: {shown_arms(arms)}" for number, arms in rows)
+
+
+def watched(evidence: Evidence) -> str:
+    """Return the sequences of the watched sessions."""
+    return ", ".join(arm.sequence for arm in evidence.arms_of(ArmKind.WATCH) if arm.note != "new login")
+
+
+def ended_while_watched(evidence: Evidence) -> bool | None:
+    """Whether a session ended for good under watch while a new login holds; None if none was watched."""
+    arms = evidence.arms_of(ArmKind.WATCH)
+    old = [arm for arm in arms if arm.note != "new login"]
+    fresh = [arm for arm in arms if arm.note == "new login"]
+    if not old:
+        return None
+    is_over = any(arm.pattern is Pattern.DEAD for arm in old)
+    return is_over and any(arm.pattern is Pattern.OK for arm in fresh)
+
+
+def new_names(evidence: Evidence) -> set[str]:
+    """Return names of session cookies that only the last login has set."""
+    accepted = [login for login in evidence.logins if login.is_accepted]
+    if len(accepted) < 2:
+        return set()
+    before = {name for login in accepted[:-1] for name in login.auth}
+    return set(accepted[-1].auth) - before if not set(accepted[-1].auth) & before else set()
+
+
+def browser_kept_cookie(evidence: Evidence) -> bool:
+    """Whether no answer replaced a browser's session cookie before its session ended."""
+    names = auth_names(evidence)
+    for arm in browser_arms(evidence):
+        for visit in arm.clear:
+            if visit.outcome is Outcome.OUT:
+                break
+            sent = dict(visit.sent)
+            if any(each.name in names and each.digest != sent.get(each.name) for each in visit.set_cookies):
+                return False
+    return True
+
+
+def is_token(evidence: Evidence) -> bool:
+    """Whether the session is a token that is renewed by another one."""
+    cookies = [each for login in evidence.logins for each in login.cookies]
+    is_jwt = any(each.reading is not None and each.reading.product == "JWT" for each in cookies)
+    return is_jwt or any("refresh" in each.name.lower() for each in cookies)
+
+
+def lost_in_burst(evidence: Evidence) -> list[str] | None:
+    """Return what shows that parallel visits ended a session; [] if nothing does; None if untested."""
+    bursts = evidence.arms_of(ArmKind.BURST)
+    if not bursts or not browser_is_in(evidence):
+        return None
+    after = [arm for arm in evidence.arms_of(ArmKind.JAR) if arm.note == "after the burst"]
+    names = auth_names(evidence)
+    visits = [visit for arm in bursts for visit in arm.visits]
+    values = {each.digest for visit in visits for each in visit.set_cookies if each.name in names}
+    deleted = any(each.is_deletion for visit in visits for each in visit.set_cookies if each.name in names)
+    lost = sum(arm.outs for arm in bursts)
+    is_over = any(arm.outs for arm in after)
+    if not lost and not is_over:
+        return []
+    said = [f"parallel visits: {shown_arms(bursts)}", f"afterwards: {shown_arms(after)}"]
+    if len(values) > 1:
+        said.append(f"they set {len(values)} different values of the session's cookie")
+    if deleted:
+        said.append("an answer deleted the session's cookie")
+    return said

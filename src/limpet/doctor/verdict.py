@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from limpet.doctor import signs
 from limpet.doctor.checks import CHECKS
 from limpet.doctor.evidence import ArmKind, Outcome
-from limpet.doctor.finding import Finding, RuledOut, Severity
+from limpet.doctor.finding import Finding, NotTested, RuledOut, Severity
 from limpet.doctor.rules import RULES
 from limpet.doctor.statistics import loss_bound, loss_over
 
@@ -103,8 +103,10 @@ def judge(evidence: Evidence, *, fail_on: Severity = Severity.WARNING, only: Col
 def _ask(checks: list[Check], evidence: Evidence) -> tuple[list[Finding], dict[str, str], dict[str, str]]:
     findings = []
     ruled_out, not_tested = {}, {}
+    is_blank = not evidence.replicas and not evidence.sources and not evidence.trials
+    is_blank = is_blank and next(evidence.all_visits(), None) is None
     for check in checks:
-        answer = check.answer(evidence)
+        answer = NotTested("nothing was visited") if is_blank else check.answer(evidence)
         if isinstance(answer, Finding):
             findings.append(answer)
         elif isinstance(answer, RuledOut):

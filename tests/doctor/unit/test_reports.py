@@ -52,10 +52,10 @@ def test_json_has_the_keys_of_the_contract() -> None:
     value = json.loads(json.dumps(as_json.render(SICK)))
     assert value["schema"] == 1
     assert value["verdict"] == "findings"
-    (finding,) = value["findings"]
+    finding = value["findings"][0]
     assert {"rule", "severity", "confidence", "evidence", "fix", "source"} <= set(finding)
     assert (finding["rule"], finding["severity"], finding["confidence"]) == ("A3", "error", "likely")
-    assert value["ruled_out"][0]["rule"] == "A1"
+    assert "A1" in {each["rule"] for each in value["ruled_out"]}
     assert value["not_tested"]
     assert value["arms"][0]["sequence"] == "X.X.XX.X.XX.X.X."
 

@@ -121,6 +121,7 @@ class Observer:
             cache=_cache(reply),
             page=self._page(reply),
             date_offset_s=_date_offset_s(reply),
+            wall_s=reply.wall_s,
             took_s=reply.took_s,
             products=_products(reply),
             allows_credentials=_credentials(reply),
