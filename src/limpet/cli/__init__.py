@@ -15,6 +15,7 @@ from limpet import __version__
 #: Commands in the order in which help shows them, with their modules. A module is imported when
 #: its command is used, so that `limpet status` does not wait for what only `limpet up` needs.
 COMMANDS: dict[str, str] = {
+    "demo": "limpet.cli.demo",
     "serve": "limpet.cli.serve",
     "up": "limpet.cli.up",
     "status": "limpet.cli.status",
