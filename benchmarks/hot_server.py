@@ -42,6 +42,7 @@ def main() -> None:
     extent = Extent(
         users=options.users,
         skew=options.skew,
+        service_s=options.service,
         utilisation=options.utilisation,
         calm_s=options.calm,
         settle_s=options.settle,
@@ -80,7 +81,8 @@ def _line(one: dict[str, Any]) -> str:
     return (
         f"{one['scenario']:7} {one['system']:17} busiest/mean {one['busiest_to_mean']:.2f}, "
         f"p99 {one['p99_ms']:.0f} ms, errors {one['errors']} {one['faults']}, logouts {one['logouts']}, "
-        f"moves {one['moves_in_all']}, load {one['load']:.1f}, lag {one['lag_p99_ms']:.1f} ms"
+        f"same target {one['same_target_percent']:.0f} %, moves {one['moves_in_all']}, "
+        f"load {one['load']:.1f}, lag {one['lag_p99_ms']:.1f} ms"
     )
 
 
@@ -152,6 +154,7 @@ def _arguments() -> argparse.Namespace:
     add("--rounds", type=int, default=1, help="how often (default: 1)")
     add("--users", type=int, default=1000, help="who log in at first (default: 1000)")
     add("--skew", type=float, default=0.8, help="exponent of Zipf's law (default: 0.8)")
+    add("--service", type=float, default=0.01, metavar="SECONDS", help="of a request (default: 0.01)")
     add("--utilisation", type=float, default=0.6, help="load as a share of the capacity (default: 0.6)")
     add("--calm", type=float, default=5.0, metavar="SECONDS", help="before the crowd (default: 5)")
     add("--settle", type=float, default=20.0, metavar="SECONDS", help="before it counts (default: 20)")

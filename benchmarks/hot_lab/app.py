@@ -1,14 +1,14 @@
 """A target of fixed capacity: a shop with limpet's sessions that serves one request at a time; a process.
 
-Theory of operation. A request's service takes 10 ms by the clock, not by the processor: whoever comes
-gets a place in a queue of one server, waits until the one before is done, and is answered 10 ms
+Theory of operation. A request's service takes its time by the clock, not by the processor: whoever comes
+gets a place in a queue of one server, waits until the one before is done, and is answered so much
 later. The places are reckoned, so a busy machine delays an answer but takes nothing from
 the capacity, and five targets fit on one core. Health checks do not queue.
 
 It starts, makes a file to say so, and listens once it is told to (SIGUSR1): a target that "comes up"
 does not take the processor from the others to start an interpreter.
 
-usage: app.py NAME PORT FILE   (LIMPET_SESSION_STORE and LIMPET_SECRET as for any app)
+usage: app.py NAME PORT SECONDS FILE   (LIMPET_SESSION_STORE and LIMPET_SECRET as for any app)
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import uvicorn
 
 from limpet.sessions.asgi import SessionMiddleware
 
-SERVICE_S = 0.010
 #: On a machine this full, an answer of the store that takes long is no outage.
 _DEADLINE_S = 2.0
 
@@ -48,11 +47,12 @@ class Shop:
 
     Args:
         name: of this target, told in every response.
+        service_s: what a request takes.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, service_s: float) -> None:
         self._name = name.encode()
-        self._server = OneServer(SERVICE_S)
+        self._server = OneServer(service_s)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a request, or the lifespan."""
@@ -96,10 +96,10 @@ async def _live(receive: Any, send: Any) -> None:
         await send({"type": f"{message['type']}.complete"})
 
 
-def main(name: str, port: str, ready: str) -> None:
+def main(name: str, port: str, service_s: str, ready: str) -> None:
     """Wait to be told, then serve until SIGTERM."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-    app = SessionMiddleware(Shop(name), deadline_s=_DEADLINE_S)
+    app = SessionMiddleware(Shop(name, float(service_s)), deadline_s=_DEADLINE_S)
     Path(ready).touch()
     signal.sigwait({signal.SIGUSR1})
     # What waits in the queue is answered at the end; it is no more than the balancers wait for.

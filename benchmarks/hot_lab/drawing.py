@@ -5,18 +5,16 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from hot_lab.app import SERVICE_S
 from hot_lab.peers import SYSTEMS
 from hot_lab.traffic import SCENARIOS, TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_CAPACITY = 1 / SERVICE_S
 #: Told apart by people who do not see all colours, too.
 _COLOURS = dict(zip(TARGETS, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"), strict=True))
 _ORDER = ("haproxy", "nginx", "envoy", "limpet-pinned", "limpet-portable", "limpet-stateless")
-_LEFT, _TOP = 128, 92
+_LEFT, _TOP = 176, 92
 _WIDTH, _HEIGHT = 290, 92
 _GAP_X, _GAP_Y = 26, 40
 #: Seconds that are drawn as one.
@@ -77,25 +75,23 @@ def _panel(x: float, y: float, figures: Mapping[str, Any], ideal: Mapping[str, A
     per_s = _WIDTH / seconds
     event = x + figures["calm_s"] * per_s
     settle = figures["settle_s"] * per_s
-    full = y + _HEIGHT * (1 - _CAPACITY / _top())
+    capacity = 1 / figures["service_s"]
+    top = capacity * 1.15
+    full = y + _HEIGHT * (1 - capacity / top)
     bottom = y + _HEIGHT
     parts = [
         f'<rect x="{event:.1f}" y="{y}" width="{settle:.1f}" height="{_HEIGHT}" fill="#f2f2f2"/>',
         f'<path d="M{x} {bottom}h{_WIDTH}M{event:.1f} {y}v{_HEIGHT}" stroke="#999"/>',
         f'<path d="M{x} {full:.1f}h{_WIDTH}" stroke="#999" stroke-dasharray="4 4"/>',
-        _text(x - 6, full + 4, f"{_CAPACITY:.0f}", "small", anchor="end"),
+        _text(x - 6, full + 4, f"{capacity:.0f}", "small", anchor="end"),
     ]
     for name, counts in served.items():
         points = " ".join(
-            f"{x + (second + 0.5) * per_s:.1f},{bottom - _HEIGHT * min(value, _top()) / _top():.1f}"
+            f"{x + (second + 0.5) * per_s:.1f},{bottom - _HEIGHT * min(value, top) / top:.1f}"
             for second, value in enumerate(smooth(counts, _SMOOTH_S))
         )
         parts.append(f'<polyline class="line" stroke="{_COLOURS[name]}" points="{points}"/>')
     return [*parts, *_words(x, bottom + 15, figures, ideal)]
-
-
-def _top() -> float:
-    return _CAPACITY * 1.15
 
 
 def _words(x: float, y: float, figures: Mapping[str, Any], ideal: Mapping[str, Any] | None) -> list[str]:

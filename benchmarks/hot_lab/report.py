@@ -27,7 +27,9 @@ ROWS = (
     ("errors", "errors"),
     ("logouts", "logouts"),
     ("same_target_percent", "same target %"),
-    ("moves_percent_per_minute", "changes of target, % of sessions a minute"),
+    ("moves_percent_per_minute", "moves, % of sessions a minute"),
+    ("lent_percent", "lent requests %"),
+    ("suspected", "suspected logouts"),
     ("set_cookie_percent", "Set-Cookie %"),
     ("store_commands_per_request", "store commands a request"),
     ("store_commands_at_home", "the same, reading at home"),
@@ -101,7 +103,7 @@ def figures(seen: Seen, scenario: Scenario, extent: Extent) -> Figures:
     answers, same, sessions = visits(samples, extent.settle_s, extent.end_s)
     minutes = (extent.end_s - extent.settle_s) / 60
     waits_ms = [1e3 * (one.answered_s - one.due_s) for one in settled]
-    faults = Counter(one.fault or f"status {one.status}" for one in samples if one.status != 200)
+    faults = Counter(_fault(one) for one in samples if one.status != 200)
     pages = [one for one in settled if one.status == 200 and one.kind is not Kind.LOGIN]
     per_window = windows(samples, extent)
     return {
@@ -116,19 +118,22 @@ def figures(seen: Seen, scenario: Scenario, extent: Extent) -> Figures:
         "faults": dict(faults),
         "logouts": sum(one.is_logout for one in samples),
         "same_target_percent": 100 * same / answers if answers else float("nan"),
-        "moves_percent_per_minute": 100 * (answers - same) / sessions / minutes if sessions else float("nan"),
         "set_cookie_percent": _percent(sum(one.cookies > 0 for one in pages), len(pages)),
         "store_commands_per_request": _per_request(seen, samples, extent),
         "store_commands_at_home": seen.at_home,
         "idle_logins_percent": _idle_logins(crowd, scenario),
-        "moves": _difference(seen.moves),
-        "moves_in_all": seen.moves[-1] if seen.moves else {},
+        **_own_events(seen, sessions, minutes, len(settled)),
         "lag_p99_ms": 1e3 * percentile(seen.lags_s, 99),
         "load": max(seen.load, default=float("nan")),
+        "service_s": extent.service_s,
         "calm_s": extent.calm_s,
         "settle_s": extent.settle_s,
         "served": served_per_second(samples, extent),
     }
+
+
+def _fault(sample: Sample) -> str:
+    return sample.fault or f"{sample.status} by {'a target' if sample.target else 'the balancer'}"
 
 
 def _percent(part: int, whole: int) -> float:
@@ -150,11 +155,18 @@ def _idle_logins(crowd: Iterable[Sample], scenario: Scenario) -> float | None:
     return _percent(sum(name in scenario.to for name in logins), len(logins))
 
 
-def _difference(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    if len(counts) < 2:
-        return {}
-    before, after = counts
-    return {why: count - before.get(why, 0) for why, count in after.items()}
+def _own_events(seen: Seen, sessions: int, minutes: float, requests: int) -> Figures:
+    # What limpet itself says; the others count nothing of the kind.
+    if len(seen.events) < 2:
+        return {"moves_in_all": {}, "moves_percent_per_minute": None, "lent_percent": None, "suspected": None}
+    before, after = seen.events
+    moves = sum(after.moves.values()) - sum(before.moves.values())
+    return {
+        "moves_in_all": after.moves,
+        "moves_percent_per_minute": 100 * moves / sessions / minutes if sessions else float("nan"),
+        "lent_percent": _percent(after.lent - before.lent, requests),
+        "suspected": after.suspected_logouts,
+    }
 
 
 def medians(rounds: Sequence[Figures]) -> Figures:

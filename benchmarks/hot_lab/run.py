@@ -9,7 +9,7 @@ import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvloop
 
@@ -36,6 +36,20 @@ _AT_HOME_USERS = 20
 _AT_HOME_READS = 10
 
 
+class Events(NamedTuple):
+    """What limpet has counted since its start.
+
+    Attributes:
+        moves: sessions that got another home, by cause.
+        lent: requests that were served elsewhere, once.
+        suspected_logouts: of users who were in and seem to be out.
+    """
+
+    moves: dict[str, int]
+    lent: int = 0
+    suspected_logouts: int = 0
+
+
 @dataclass
 class Seen:
     """What a run has shown.
@@ -44,7 +58,7 @@ class Seen:
         samples: every request.
         lags_s: how late the users' program was.
         store_commands: at the begin and the end of what counts; empty without a store that is shared.
-        moves: limpet's own count, at the same times.
+        events: what limpet has counted, at the same times.
         at_home: store commands per page that is only read, by users who stay at their targets; afterwards.
         load: average of the machine, before and after.
     """
@@ -52,7 +66,7 @@ class Seen:
     samples: list[Sample] = field(default_factory=list)
     lags_s: list[float] = field(default_factory=list)
     store_commands: list[int] = field(default_factory=list)
-    moves: list[dict[str, int]] = field(default_factory=list)
+    events: list[Events] = field(default_factory=list)
     at_home: float | None = None
     load: list[float] = field(default_factory=list)
 
@@ -66,7 +80,7 @@ def run(system: str, scenario: str, extent: Extent, *, is_shared: bool) -> Seen:
     with Place() as place, ExitStack() as stack:
         store = Store(place.directory, is_shared=is_shared)
         stack.callback(store.close)
-        targets = _Targets(place, store.url)
+        targets = _Targets(place, store.url, extent.service_s)
         targets.come_up(SCENARIOS[scenario].first)
         balancer = SYSTEMS[system].start(place, targets.ports)
         return uvloop.run(_Run(balancer, targets, store, SCENARIOS[scenario], extent).run())
@@ -75,13 +89,13 @@ def run(system: str, scenario: str, extent: Extent, *, is_shared: bool) -> Seen:
 class _Targets:
     # The processes of the fleet, by name.
 
-    def __init__(self, place: Place, store: str) -> None:
+    def __init__(self, place: Place, store: str, service_s: float) -> None:
         self.ports: Mapping[str, int] = dict(zip(TARGETS, machine.free_ports(len(TARGETS)), strict=True))
         setting = ["env", f"LIMPET_SESSION_STORE={store}", f"LIMPET_SECRET={secrets.token_hex(32)}"]
-        setting += ["LIMPET_SESSION_SECURE=0"]
+        setting += ["LIMPET_SESSION_SECURE=0", "LIMPET_NEAR_CACHE=1"]
         self._processes: dict[str, Process] = {}
         for name, port in self.ports.items():
-            argv = [*setting, sys.executable, str(app.__file__), name, str(port)]
+            argv = [*setting, sys.executable, str(app.__file__), name, str(port), str(service_s)]
             self._processes[name] = place.start(
                 f"target-{name}", [*argv, str(place.directory / f"{name}.ready")]
             )
@@ -171,7 +185,7 @@ class _Run:
                 self._seen.store_commands.append(commands)
             if self._balancer.status is not None:
                 status = await asyncio.to_thread(self._balancer.status)
-                self._seen.moves.append(_moves(status))
+                self._seen.events.append(_events(status))
 
     async def _at_home(self, crowd: Crowd) -> float | None:
         users = [user for user, browser in crowd.browsers.items() if browser.is_in][:_AT_HOME_USERS]
@@ -189,7 +203,8 @@ class _Run:
         await crowd.run([Action(due_s, user, Kind.READ) for user in users])
 
 
-def _moves(status: dict[str, Any]) -> dict[str, int]:
+def _events(status: dict[str, Any]) -> Events:
     [group] = status["target_groups"]
-    moves: dict[str, int] = group.get("moves", {})
-    return moves
+    return Events(
+        group.get("moves", {}), group.get("lent", 0), sum(group.get("suspected_logouts", {}).values())
+    )

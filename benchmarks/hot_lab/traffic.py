@@ -16,12 +16,11 @@ from itertools import accumulate
 from random import Random
 from typing import NamedTuple
 
-from hot_lab.app import SERVICE_S
-
 TARGETS = "ABCDE"
 #: One request in so many changes the session.
 _WRITE_SHARE = 0.05
-_NEWCOMERS_PER_S = 2.0
+#: Newcomers for each request.
+_NEWCOMER_SHARE = 2 / 300
 WINDOW_S = 10.0
 
 
@@ -77,6 +76,7 @@ class Extent:
     Attributes:
         users: who log in before it begins.
         skew: exponent of Zipf's law.
+        service_s: what a target takes for a request.
         utilisation: load as a share of the capacity, of the fleet or, before the crowd, of those who are up.
         calm_s, settle_s, windows, window_s: how long each part is.
         seed: of all that is drawn.
@@ -84,6 +84,7 @@ class Extent:
 
     users: int = 1000
     skew: float = 0.8
+    service_s: float = 0.010
     utilisation: float = 0.6
     calm_s: float = 5.0
     settle_s: float = 20.0
@@ -108,18 +109,19 @@ class Action(NamedTuple):
 def actions(scenario: Scenario, extent: Extent) -> list[Action]:
     """Draw all requests of a run, in the order in which they are due."""
     rng = Random(extent.seed)
-    first_rate = extent.utilisation * len(scenario.first) / SERVICE_S
+    newcomers_per_s = _NEWCOMER_SHARE * extent.utilisation * len(TARGETS) / extent.service_s
+    first_rate = extent.utilisation * len(scenario.first) / extent.service_s
     logins_s = extent.users / first_rate
     begin_s = -extent.calm_s - logins_s
     drawn = [Action(begin_s + i / first_rate, i, Kind.LOGIN) for i in range(extent.users)]
     came_s = [-extent.calm_s] * extent.users
-    for due_s in _arrivals(rng, 0.0, extent.end_s, _NEWCOMERS_PER_S):
+    for due_s in _arrivals(rng, 0.0, extent.end_s, newcomers_per_s):
         drawn.append(Action(due_s, len(came_s), Kind.LOGIN))
         # Nobody has read the page after the login at once.
         came_s.append(due_s + 1.0)
     choose = _Zipf(len(came_s), extent.skew, rng)
     times = _arrivals(rng, -extent.calm_s, 0.0, first_rate)
-    times += _arrivals(rng, 0.0, extent.end_s, extent.utilisation * len(TARGETS) / SERVICE_S)
+    times += _arrivals(rng, 0.0, extent.end_s, extent.utilisation * len(TARGETS) / extent.service_s)
     for due_s in times:
         user = choose.one()
         while came_s[user] > due_s:

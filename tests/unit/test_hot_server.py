@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 from hot_lab import drawing, report
 from hot_lab.app import OneServer
-from hot_lab.run import Seen
+from hot_lab.run import Events, Seen
 from hot_lab.traffic import SCENARIOS, Event, Extent, Kind, Scenario, actions
 from hot_lab.users import Jar, Sample
 
@@ -86,9 +86,8 @@ def test_figures_of_known_requests() -> None:
         sample(23, user=1, target="", status=0, fault="not answered in time"),
         sample(24, user=1, target="A"),
     ]
-    seen = Seen(
-        samples, [0.001, 0.002], [100, 124], [{"overload": 2}, {"overload": 5, "drain": 1}], 0.5, [1.0, 2.0]
-    )
+    events = [Events({"balance": 2}, 10, 0), Events({"balance": 5, "drain": 1}, 13, 1)]
+    seen = Seen(samples, [0.001, 0.002], [100, 124], events, 0.5, [1.0, 2.0])
     figures = report.figures(seen, scenario, EXTENT)
     assert figures["busiest_to_mean_by_window"] == [pytest.approx(3 / 2), pytest.approx(1)]
     assert figures["busiest_to_mean"] == 1.5
@@ -97,10 +96,12 @@ def test_figures_of_known_requests() -> None:
     assert figures["faults"] == {"not answered in time": 1}
     assert figures["logouts"] == 1
     assert figures["same_target_percent"] == pytest.approx(100 * 3 / 5)
-    assert figures["moves_percent_per_minute"] == pytest.approx(100 * 2 / 1 / (20 / 60))
+    assert figures["moves_in_all"] == {"balance": 5, "drain": 1}
+    assert figures["moves_percent_per_minute"] == pytest.approx(100 * 4 / 1 / (20 / 60))
+    assert figures["lent_percent"] == pytest.approx(100 * 3 / 7)
+    assert figures["suspected"] == 1
     assert figures["set_cookie_percent"] == pytest.approx(20)
     assert figures["store_commands_per_request"] == pytest.approx(24 / 7)
-    assert figures["moves"] == {"overload": 3, "drain": 1}
     assert figures["load"] == 2.0
 
 
@@ -185,6 +186,7 @@ def test_a_drawing_shows_what_was_lost() -> None:
         "calm_s": 1,
         "settle_s": 1,
     }
+    figures["service_s"] = 0.01
     figures["served"] = {name: [20, 60, 60] for name in "ABCDE"}
     svg = drawing.draw({"influx": {"haproxy": figures, "limpet-stateless": figures | {"p99_ms": 18.0}}})
     assert svg.count("<polyline") == 10
