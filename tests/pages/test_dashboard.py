@@ -5,6 +5,7 @@ With `LIMPET_PICTURES=docs/images` the pictures of the documentation are made an
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from small_targets import TIMEOUT_S, SmallTarget, visit
 
 if TYPE_CHECKING:
@@ -97,7 +99,10 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
     with ExitStack() as stack:
 
         def go(url: str, expected: str = "", **options: Any) -> Page:
+            answers: dict[str, str] = options.pop("route", {})
             context = stack.enter_context(chromium.new_context(**options))
+            for pattern, body in answers.items():
+                context.route(pattern, lambda route, _, body=body: route.fulfill(body=body))
             context.set_default_timeout(TIMEOUT_S * 1000)
             page = context.new_page()
             complaints: list[str] = []
@@ -319,6 +324,26 @@ def test_a_hundred_targets_are_sorted_and_found(site: Site, look: Callable[..., 
     assert page.locator("#targets-words").inner_text() == "10 of 100 targets"
 
 
+def test_sessions_that_apps_tell_of_are_told(site: Site, open_page: Callable[..., Page]) -> None:
+    with httpx.stream("GET", f"{site.admin_url}events") as feed:
+        frame = json.loads(next(feed.iter_lines()).removeprefix("data: "))
+    (group,) = [each for each in frame["status"]["target_groups"] if each["name"] == "numbers"]
+    group |= {
+        "moves": {"overload": 4, "drain": 0},
+        "suspected_logouts": {"store_unknown": 2, "ended_early": 1},
+    }
+    for place, target in enumerate(group["targets"]):
+        target |= {"sessions": 10 + place, "portable": 7, "pinned": 3}
+    page = open_page(f"{site.admin_url}#numbers", route={"**/events": f"data: {json.dumps(frame)}\n\n"})
+    shows(page, "#tile-logouts", "3")
+    assert page.locator("#logouts li").all_inner_texts() == ["store unknown\n2\n67 %", "ended early\n1\n33 %"]
+    assert page.locator("#moves li").all_inner_texts() == ["overload\n4\n100 %"]
+    assert "21 portable, 9 pinned" in page.locator("#tiles").inner_text()
+    assert [cell(page, "C", column) for column in ("sessions", "portable", "pinned")] == ["12", "7", "3"]
+    manage(page, "B", "Drain")
+    page.get_by_text("11 active sessions go on at other targets; 3 of 11 pinned").wait_for()
+
+
 @pytest.fixture(scope="module")
 def shop(limpet: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A limpet over five targets, of which one fails and one is gone, while people visit them; its page."""
@@ -346,7 +371,8 @@ def shop(limpet: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize(
-    ("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
+    ("scheme", "width"),
+    [("light", 1280), ("dark", 390), *([("dark", 1280), ("light", 390)] if PICTURES else [])],
 )
 def test_it_fits_its_window(shop: str, open_page: Callable[..., Page], scheme: str, width: int) -> None:
     page = open_page(
@@ -357,10 +383,12 @@ def test_it_fits_its_window(shop: str, open_page: Callable[..., Page], scheme: s
     if PICTURES:
         page.wait_for_timeout(40_000)  # for lines worth looking at
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert Axe().run(page).generate_snapshot() == ""
     picture(page, f"dashboard-{scheme}-{width}")
     manage(page, "A", "Drain")
     page.get_by_text("It gets no request any more").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert Axe().run(page).generate_snapshot() == ""
     picture(page, f"dashboard-drain-{scheme}-{width}")
 
 

@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "serve": "limpet.cli.serve",
     "up": "limpet.cli.up",
     "status": "limpet.cli.status",
+    "top": "limpet.cli.top",
     "explain": "limpet.cli.explain",
     "drain": "limpet.cli.drain",
     "add": "limpet.cli.add",

@@ -122,9 +122,14 @@ class AdminClient:
         group_name, facts = found[0]
         return FoundTarget(group_name, f"/targets/{quote(group_name, safe='')}/{quote(name, safe='')}", facts)
 
-    def _call(
-        self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float = _TIMEOUT_S
-    ) -> dict[str, Any]:
+    def open(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout_s: float = _TIMEOUT_S
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """Send a call; the connection has to be closed once its answer is read.
+
+        Raises:
+            OSError, http.client.HTTPException: nobody answers there.
+        """
         address = self._address
         connection = http.client.HTTPConnection(address.host or "localhost", address.port or 80)
         headers = {"Host": address.host_header, "Accept": "application/json", "Connection": "close"}
@@ -138,12 +143,32 @@ class AdminClient:
         try:
             connection.sock = self._connect(timeout_s)
             connection.request(method, path, content, headers)
-            response = connection.getresponse()
-            answer = json.loads(response.read())
+            return connection, connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
+
+    def unreachable(self, error: Exception) -> str:
+        """Return what to tell the operator when nobody answers."""
+        reason = (
+            (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        )
+        return (
+            f"no limpet answers at {self._address} ({reason}); is it running, "
+            "and is this its admin listener? name another with --admin HOST:PORT"
+        )
+
+    def _call(
+        self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float = _TIMEOUT_S
+    ) -> dict[str, Any]:
+        try:
+            connection, response = self.open(method, path, body, timeout_s=timeout_s)
+            try:
+                answer = json.loads(response.read())
+            finally:
+                connection.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._unreachable(error)
-        finally:
-            connection.close()
         if not isinstance(answer, dict):
             self._unreachable(ValueError("the answer is no JSON object"))
         if response.status >= 400:
@@ -159,11 +184,4 @@ class AdminClient:
         return sock
 
     def _unreachable(self, error: Exception) -> NoReturn:
-        reason = (
-            (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-        )
-        fail(
-            f"no limpet answers at {self._address} ({reason}); is it running, "
-            "and is this its admin listener? name another with --admin HOST:PORT",
-            EXIT_UNREACHABLE,
-        )
+        fail(self.unreachable(error), EXIT_UNREACHABLE)
