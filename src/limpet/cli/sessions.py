@@ -102,6 +102,9 @@ def list_(user: str, as_json: bool, url: str | None, secret_file: Path | None) -
 @click.option("--session", "reference", metavar="REF", help="End one, named as in the list.")
 @click.option("--everyone", is_flag=True, help="End all sessions of all users.")
 @click.option("--yes", is_flag=True, help="With --everyone: do not ask.")
+@click.option(
+    "--wait", is_flag=True, help="Return when no server can have a copy left: about a second later."
+)
 @_store_option
 @_secret_option
 def revoke(
@@ -109,22 +112,25 @@ def revoke(
     reference: str | None,
     everyone: bool,
     yes: bool,
+    wait: bool,
     url: str | None,
     secret_file: Path | None,
 ) -> None:
     """End sessions, at once and on every server.
 
-    Exit code 1 if there was no such session; what --user finds nothing of is revoked all the same.
+    Servers with a near-cache see it at once, and with --wait it is certain that they have, even if one
+    is cut off from the store. Exit code 1 if there was no such session; what --user finds nothing of is
+    revoked all the same.
     """
     if [user is not None, reference is not None, everyone].count(True) != 1:
         raise click.UsageError("say whose: one of --user USER, --session REF and --everyone")
     with _opened(url, secret_file) as opened:
         if user is not None:
-            _revoke_user(opened, user)
+            _revoke_user(opened, user, wait=wait)
         elif reference is not None:
-            _revoke_reference(opened, reference)
+            _revoke_reference(opened, reference, wait=wait)
         else:
-            _revoke_everyone(opened, is_sure=yes)
+            _revoke_everyone(opened, is_sure=yes, wait=wait)
 
 
 @sessions.command()
@@ -170,9 +176,9 @@ class _Opened(NamedTuple):
         return "that was signed with this secret" if self.is_guess else "in this store"
 
 
-def _revoke_user(opened: _Opened, user: str) -> None:
+def _revoke_user(opened: _Opened, user: str, *, wait: bool) -> None:
     listed = opened.sessions.list_user(user)
-    opened.sessions.revoke_user(user, with_old=True)
+    opened.sessions.revoke_user(user, with_old=True, wait=wait)
     if not listed:
         opened.refuse_other_secret()
         promise = "" if opened.is_guess else "; had there been one, it would be over now"
@@ -180,19 +186,19 @@ def _revoke_user(opened: _Opened, user: str) -> None:
     click.echo(f"{user}: {counted(len(listed), 'session')} ended")
 
 
-def _revoke_reference(opened: _Opened, reference: str) -> None:
-    if not opened.sessions.revoke_reference(reference):
+def _revoke_reference(opened: _Opened, reference: str, *, wait: bool) -> None:
+    if not opened.sessions.revoke_reference(reference, wait=wait):
         opened.refuse_other_secret()
         fail(f"there is no session {reference!r}; limpet sessions list USER shows how they are named")
     click.echo(f"{reference}: ended")
 
 
-def _revoke_everyone(opened: _Opened, *, is_sure: bool) -> None:
+def _revoke_everyone(opened: _Opened, *, is_sure: bool, wait: bool) -> None:
     if not is_sure:
         if not sys.stdin.isatty():
             fail("this logs out every user; if you mean it, add --yes", EXIT_USAGE)
         click.confirm("Log out every user of this store?", abort=True)
-    opened.sessions.revoke_everyone()
+    opened.sessions.revoke_everyone(wait=wait)
     click.echo("every session of every user ended")
 
 

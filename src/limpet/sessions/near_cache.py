@@ -204,12 +204,13 @@ class Copies:
     def _end(self, key: Key, entry: _Entry | None, stored: Stored | None) -> None:
         if entry is None:
             return
-        size_bytes = _size_bytes(stored) if stored is not None and stored.alive is not None else None
+        size_bytes = _size_bytes(stored) if stored is not None and stored.alive is not None else 0
+        # Asked before the lock is taken, for it may take its own. If it changes its mind, this entry goes.
+        is_kept = 0 < size_bytes * _MAX_SHARE <= self._max_bytes and self._watch.holds(entry.stamp)
         with self._lock:
             if self._entries.get(key.session) is not entry:
                 return
-            is_kept = size_bytes is not None and size_bytes * _MAX_SHARE <= self._max_bytes
-            if not is_kept or stored is None or size_bytes is None or not self._watch.holds(entry.stamp):
+            if stored is None or not is_kept:
                 self._drop(key.session)
                 return
             self._size_bytes += size_bytes - entry.size_bytes
@@ -250,15 +251,15 @@ class Copies:
                 del self._of_user[entry.user]
 
 
-def _size_bytes(stored: Stored) -> int | None:
-    # None for what does not decode, which is the reader's to meet.
+def _size_bytes(stored: Stored) -> int:
+    # 0 for what does not decode, which is the reader's to meet.
     if not isinstance(stored.what, Record):
-        return None
+        return 0
     try:
         fields = stored.what.fields.items()
         return _ENTRY_BYTES + sum(2 * len(name) + len(field.data) for name, field in fields)
     except UndecodableError:
-        return None
+        return 0
 
 
 def near_cache_of(setting: object, store: Store) -> NearCache | None:

@@ -22,6 +22,7 @@ class Proxy:
         returns: whether replies do.
         drip_s: pause after each byte of a reply; None sends it whole.
         keeps: send only so many bytes of each reply; None all.
+        mutes: while this is set, connections that have sent it get no more replies.
         opened: how many connections were made.
     """
 
@@ -31,6 +32,8 @@ class Proxy:
         self.returns = True
         self.drip_s: float | None = None
         self.keeps: int | None = None
+        self.mutes: bytes | None = None
+        self._sent: dict[socket.socket, bytearray] = {}
         self.opened = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port: int = self._listener.getsockname()[1]
@@ -61,6 +64,7 @@ class Proxy:
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
+                self._sent.setdefault(server, bytearray()).extend(data[:1024])
                 if self.forwards:
                     server.sendall(data)
         self._end(client, server)
@@ -68,9 +72,12 @@ class Proxy:
     def _return(self, server: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(65536):
-                if self.returns:
+                if self.returns and not self._is_muted(server):
                     self._send(client, data[: self.keeps])
         self._end(client, server)
+
+    def _is_muted(self, server: socket.socket) -> bool:
+        return self.mutes is not None and self.mutes in self._sent.get(server, b"")
 
     def _send(self, client: socket.socket, data: bytes) -> None:
         if self.drip_s is None:

@@ -4,6 +4,7 @@ and nobody is logged out."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -108,8 +109,8 @@ def connect() -> Iterator[Callable[..., Sessions]]:
     """Open sessions on a store."""
     opened: list[Sessions] = []
 
-    def open_(url: str, deadline_s: float = DEADLINE_S) -> Sessions:
-        opened.append(Sessions(url, secret=SECRET, deadline_s=deadline_s))
+    def open_(url: str, deadline_s: float = DEADLINE_S, **more: Any) -> Sessions:
+        opened.append(Sessions(url, secret=SECRET, deadline_s=deadline_s, **more))
         return opened[-1]
 
     yield open_
@@ -256,6 +257,79 @@ def _move(nodes: Nodes, slot: int, source: ValkeyServer, target: ValkeyServer) -
         theirs.execute_command("MIGRATE", "127.0.0.1", target.port, keys[0], 0, 1000)
     for client in (ours, theirs):
         client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
+
+# Copies.
+
+
+def read(sessions: Sessions, cookie: str) -> int | None:
+    """Read only; None if the session is over."""
+    return sessions.open(cookie, is_safe=True).get("n")
+
+
+def warm(sessions: Sessions, cookie: str) -> None:
+    before = sessions.events.near["hits"]
+    until(lambda: read(sessions, cookie) is not None and sessions.events.near["hits"] > before)
+
+
+def test_copies_while_a_slot_moves(nodes: Nodes, connect: Callable[..., Sessions]) -> None:
+    here, there = connect(nodes.url(), 5.0, near_cache=True), connect(nodes.url(), 5.0)
+    cookies = [log_in(here, number) for number in range(12)]
+    theirs = {number: slot_of(here, cookie) for number, cookie in enumerate(cookies)}
+    moving = [number for number, slot in theirs.items() if owner_of(slot) == 1]
+    written = 0
+    for number in moving:
+        warm(here, cookies[number])
+        _move(nodes, theirs[number], nodes.primaries[1], nodes.primaries[2])
+        session = there.open(cookies[number])
+        written = session.incr("n")
+        there.save(session)
+        until(lambda number=number: read(here, cookies[number]) == 1)  # type: ignore[misc]
+    assert written == 1
+    for number in moving:
+        warm(here, cookies[number])
+        there.revoke_user(f"user {number}", wait=number == moving[-1])
+    assert [read(here, cookies[number]) for number in moving] == [None] * len(moving)
+    staying = next(number for number in theirs if number not in moving)
+    warm(here, cookies[staying])
+
+
+def test_copies_of_a_primary_that_hangs(nodes: Nodes, connect: Callable[..., Sessions]) -> None:
+    # Its connections stay open, so nothing but the lease says that its replica has taken over.
+    here, there = connect(nodes.url(), near_cache=True), connect(nodes.url(), 2.0)
+    numbers = [number for number in range(40) if owner_of(user_slot(here, number)) == 0][:3]
+    cookies = {number: log_in(here, number) for number in numbers}
+    until(lambda: nodes.client(nodes.primaries[0]).execute_command("WAIT", 1, 100) == 1)
+    for cookie in cookies.values():
+        warm(here, cookie)
+    process: Any = nodes.primaries[0]._process
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        until(lambda: nodes.client(nodes.replica).role()[0] == b"master")
+        until(lambda: _revoked(there, f"user {numbers[0]}"))
+        hits = here.events.near["hits"]
+        with contextlib.suppress(StoreUnavailableError):
+            assert read(here, cookies[numbers[0]]) is None
+        assert here.events.near["hits"] == hits
+        until(lambda: _is_out(here, cookies[numbers[0]]))
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    until(lambda: visit(here, cookies[numbers[1]]) is not None)
+
+
+def _revoked(sessions: Sessions, user: str) -> bool:
+    try:
+        sessions.revoke_user(user, wait=True)
+    except StoreUnavailableError:
+        return False
+    return True
+
+
+def _is_out(sessions: Sessions, cookie: str) -> bool:
+    try:
+        return read(sessions, cookie) is None
+    except StoreUnavailableError:
+        return False
 
 
 def test_everyone_is_revoked_on_every_primary(nodes: Nodes, connect: Callable[..., Sessions]) -> None:

@@ -112,3 +112,40 @@ def test_everyone_is_in_after_a_failover(servers: tuple[ValkeyServer, ValkeyServ
     with pytest.raises(StoreUnavailableError):
         _log_in(sessions, "late")
     sessions.store.close()
+
+
+def test_copies_of_a_primary_that_sentinel_has_left(
+    servers: tuple[ValkeyServer, ValkeyServer], sentinel: int
+) -> None:
+    # The old primary goes on as if nothing had happened, and whoever is connected to it hears of no change.
+    url = f"redis+sentinel://127.0.0.1:{sentinel}/sessions"
+    here = Sessions(url, secret=SECRET, deadline_s=5.0, near_cache=True)
+    there = Sessions(url, secret=SECRET, deadline_s=5.0)
+    cookie = _log_in(here, "ann")
+    with redis.Redis(port=servers[0].port) as client:
+        _until(lambda: client.execute_command("WAIT", 1, 100) == 1)
+    _warm(here, cookie)
+    voids = here.events.near["voids"]
+    with redis.Redis(port=servers[1].port) as client, redis.Redis(port=sentinel) as watcher:
+        client.replicaof("NO", "ONE")
+        watcher.execute_command("SENTINEL", "REMOVE", "sessions")
+        watcher.execute_command("SENTINEL", "MONITOR", "sessions", "127.0.0.1", servers[1].port, 1)
+    there.revoke_user("ann", wait=True)
+    hits = here.events.near["hits"]
+    _read(here, cookie)
+    # It may be followed anew by now, but nothing of before is served.
+    assert here.events.near["voids"] > voids
+    assert here.events.near["hits"] == hits
+    here.close()  # its other connections, too, would have to be told
+    assert _read(here, cookie) == {}
+    there.close()
+    here.close()
+
+
+def _warm(sessions: Sessions, cookie: str) -> None:
+    def is_hit() -> bool:
+        before = sessions.events.near["hits"]
+        assert sessions.open(cookie, is_safe=True)["name"]
+        return sessions.events.near["hits"] > before
+
+    _until(is_hit)

@@ -21,6 +21,7 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
 
 from limpet.sessions.errors import StoreUnavailableError
+from limpet.sessions.stores.in_time import Within, left_s
 from limpet.sessions.stores.redis_links import AsyncDirect, Command, Direct, checked
 
 if TYPE_CHECKING:
@@ -234,7 +235,9 @@ class Cluster:
         """Ask who has which slots."""
         for address in self.slots.candidates():
             try:
-                (reply,) = self._link(address).send([("CLUSTER", "SLOTS")])
+                # One that hangs must leave time to ask another.
+                with Within(left_s() / 2):
+                    (reply,) = self._link(address).send([("CLUSTER", "SLOTS")])
             except (OSError, RedisError):
                 self.slots.failed(address)
             else:

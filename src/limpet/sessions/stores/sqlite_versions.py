@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from limpet.sessions.stores import Listener
-
 #: As long as a file is being made anew; else nobody holds up a reader.
 _WAIT_S = 0.05
 
@@ -27,13 +25,11 @@ class Versions:
     Args:
         path: of the file.
         file: returns its device and inode; None if there is none.
-        listener: who keeps copies; it is told nothing, for it asks.
     """
 
-    def __init__(self, path: str, file: Callable[[str], tuple[int, int] | None], listener: Listener) -> None:
+    def __init__(self, path: str, file: Callable[[str], tuple[int, int] | None]) -> None:
         self._path = path
         self._file = file
-        self._listener = listener
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[tuple[int, int], object] | None = None
@@ -84,5 +80,4 @@ class Versions:
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-            self._listener.voided()
         self._connection = self._opened = None
