@@ -38,8 +38,12 @@ _WSGI_THREADS = 16
 _PROXY = "127.0.0.1"
 
 
-def main() -> None:
-    """Run one replica until it is told to stop or its parent is gone."""
+def main(wrap: Callable[[App, Interface], App] | None = None) -> None:
+    """Run one replica until it is told to stop or its parent is gone.
+
+    Args:
+        wrap: what is to be served in place of the app; the app itself if absent.
+    """
     options = _options()
     lifeline = socket.socket(fileno=options.lifeline)
     lifeline.set_inheritable(False)
@@ -49,6 +53,8 @@ def main() -> None:
     try:
         app = load_app(options.app)
         interface: Interface = options.interface or detect_interface(app, options.app)
+        if wrap is not None:
+            app = wrap(app, interface)
         listener = bind(options.port)
     except (AppError, OSError) as error:
         _report(lifeline, "refused", str(error))

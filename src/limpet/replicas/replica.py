@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from limpet.core.address import Address
 from limpet.errors import LimpetError
@@ -53,11 +53,15 @@ class AppSettings:
         app: import string, see `limpet.replicas.app.load_app`.
         interface: "asgi" or "wsgi"; None to find out.
         environ: variables set in addition to limpet's own environment.
+        module: what is run as `python -m`; it calls `limpet.replicas.child.main`.
+        output: where the lines of all replicas go; limpet's own standard output and error if absent.
     """
 
     app: str
     interface: Interface | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
+    module: str = "limpet.replicas.child"
+    output: TextIO | None = None
 
 
 class Replica:
@@ -72,6 +76,7 @@ class Replica:
         address: where its process listens; reserved until `close`.
         pid: of its process while there is one.
         restarts: how often a process had to be started again.
+        ready: set while a process of it listens.
     """
 
     def __init__(self, index: int, settings: AppSettings) -> None:
@@ -82,8 +87,9 @@ class Replica:
         self.pid: int | None = None
         self.restarts = 0
         self._settings = settings
-        self._out = Printer(self.name, index, sys.stdout)
-        self._err = Printer(self.name, index, sys.stderr)
+        self.ready = asyncio.Event()
+        self._out = Printer(self.name, index, settings.output or sys.stdout)
+        self._err = Printer(self.name, index, settings.output or sys.stderr)
         self._stopping = asyncio.Event()
         self._first_ready: asyncio.Future[None]
         self._life: asyncio.Task[None] | None = None
@@ -109,6 +115,12 @@ class Replica:
                 self._err.write(f"limpet: did not end within {timeout_s:g} s; killed")
                 self._signal_group(signal.SIGKILL)
             await self._life
+
+    async def start_again(self, number: signal.Signals) -> None:
+        """End the process with a signal, and wait until the next one listens."""
+        self.ready.clear()
+        self._signal(number)
+        await self.ready.wait()
 
     def close(self) -> None:
         """Give back the port."""
@@ -157,6 +169,7 @@ class Replica:
         if self._stopping.is_set():
             self._signal(signal.SIGTERM)
         code = await process.wait()
+        self.ready.clear()
         self._signal_group(signal.SIGKILL)  # what the app had started must not hold its port or pipes
         self.pid = None
         _, unfinished = await asyncio.wait([*copying, reading], timeout=_LAST_WORDS_S)
@@ -166,7 +179,7 @@ class Replica:
         return _describe(code)
 
     async def _spawn(self, lifeline: int, out: int, err: int) -> asyncio.subprocess.Process:
-        command = [sys.executable, "-m", "limpet.replicas.child", self._settings.app]
+        command = [sys.executable, "-m", self._settings.module, self._settings.app]
         command += ["--port", str(self.address.port), "--lifeline", str(lifeline)]
         if self._settings.interface is not None:
             command += ["--interface", self._settings.interface]
@@ -195,10 +208,12 @@ class Replica:
                 self._err.write(f"limpet: {report['refused']}")
             else:
                 self._first_ready.set_exception(AppError(report["refused"]))
-        elif self._first_ready.done():
+            return
+        if self._first_ready.done():
             self._err.write(f"limpet: ready again, process {self.pid}")
         else:
             self._first_ready.set_result(None)
+        self.ready.set()
 
     def _signal(self, number: signal.Signals) -> None:
         if self.pid is not None:
