@@ -383,6 +383,7 @@ class TrialKind(Enum):
     TLS_IN_FRONT = "TLS in front"
     SLOW_REQUEST = "slow request across a login"
     PARALLEL_REFRESH = "parallel refresh"
+    PARALLEL_RENEWAL = "parallel requests when a short-lived cookie has ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

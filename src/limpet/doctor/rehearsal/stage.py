@@ -67,6 +67,8 @@ class Facts:
         sources, modules: files of the app's own modules; by module name.
         written: files that the process has opened to write.
         settings: of Django, what decides where sessions are.
+        delayed: views that have been made slow and are not done.
+        frameworks: that the app has imported.
     """
 
     pid: int
@@ -76,6 +78,8 @@ class Facts:
     modules: dict[str, str] = field(default_factory=dict)
     written: list[str] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
+    delayed: int = 0
+    frameworks: list[str] = field(default_factory=list)
 
 
 class Stage:

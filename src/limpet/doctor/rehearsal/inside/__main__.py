@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from limpet.replicas.app import App, Interface
 
+_FRAMEWORKS = {"Flask": "flask", "Django": "django.core.handlers", "Starlette": "starlette.routing"}
 _NOT_THE_APPS = {"limpet", "__main__", "__mp_main__"}
 
 
@@ -56,6 +57,8 @@ class Inside:
             "modules": {module.__name__: str(module.__file__) for module in modules},
             "written": sorted(self._written.paths),
             "settings": _settings(),
+            "delayed": slow_views.delayed(),
+            "frameworks": [name for name, module in _FRAMEWORKS.items() if module in sys.modules],
         }
 
 

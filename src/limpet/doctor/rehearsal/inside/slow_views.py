@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import time
 from contextvars import ContextVar
 from typing import Any
@@ -16,6 +17,15 @@ from limpet.doctor.rehearsal.inside.secrets_of import layers
 
 #: How long the view of the current request takes longer.
 delay_s: ContextVar[float] = ContextVar("limpet_rehearsal_delay_s", default=0.0)
+
+
+_lock = threading.Lock()
+_delayed = 0
+
+
+def delayed() -> int:
+    """Return how many views are being delayed now."""
+    return _delayed
 
 
 def install(app: object) -> None:
@@ -35,7 +45,8 @@ def _install_flask(kind: Any) -> None:
     dispatch = kind.dispatch_request
 
     def dispatch_request(self: Any, *args: Any, **named: Any) -> Any:
-        time.sleep(delay_s.get())
+        if delay_s.get():
+            _sleep(delay_s.get())
         return dispatch(self, *args, **named)
 
     kind.dispatch_request = dispatch_request
@@ -50,13 +61,13 @@ def _install_django(kind: Any, handlers: list[Any]) -> None:
         seconds = delay_s.get()
         if seconds:
             await asyncio.to_thread(_read_session, request)
-            await asyncio.sleep(seconds)
+            await _sleep_async(seconds)
         return await respond(self, request)
 
     def resolve_request(self: Any, request: Any) -> Any:
         if delay_s.get() and not is_async:
             _read_session(request)
-            time.sleep(delay_s.get())
+            _sleep(delay_s.get())
         return resolve(self, request)
 
     kind._get_response_async, kind.resolve_request = get_response_async, resolve_request  # noqa: SLF001
@@ -80,7 +91,25 @@ def _install_starlette(kind: Any) -> None:
         seconds = delay_s.get()
         if seconds and scope["type"] == "http":
             delay_s.set(0.0)  # routers lie within routers
-            await asyncio.sleep(seconds)
+            await _sleep_async(seconds)
         await call(self, scope, receive, send)
 
     kind.__call__ = slow
+
+
+def _count(change: int) -> None:
+    global _delayed  # noqa: PLW0603  # one number for the process, from any thread
+    with _lock:
+        _delayed += change
+
+
+def _sleep(seconds: float) -> None:
+    _count(1)
+    time.sleep(seconds)
+    _count(-1)
+
+
+async def _sleep_async(seconds: float) -> None:
+    _count(1)
+    await asyncio.sleep(seconds)
+    _count(-1)

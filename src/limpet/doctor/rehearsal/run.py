@@ -1,0 +1,162 @@
+"""A whole rehearsal: start the app, learn the way in, play the scenes, and return what was seen."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from limpet.doctor.evidence import ArmKind, Evidence, Preflight, ReplicaFact, SourceFact
+from limpet.doctor.rehearsal.entrance import Credentials
+from limpet.doctor.rehearsal.learn import LearningError, learn
+from limpet.doctor.rehearsal.rehearsal import Rehearsal
+from limpet.doctor.rehearsal.relay import Relay, stores_in
+from limpet.doctor.rehearsal.scenes import SCENES
+from limpet.doctor.rehearsal.site import Site
+from limpet.doctor.rehearsal.source import line_of, read_source
+from limpet.doctor.rehearsal.stage import Facts, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from limpet.replicas.app import Interface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to rehearse, and how.
+
+    Attributes:
+        app: import string.
+        replicas: how many take part.
+        environ: variables of the app, besides those of this process.
+        form: path of the login, "" to find it.
+        page: path that differs when logged in, "" to find it.
+        host: Host header for apps that serve one name only.
+        set_up: makes a user and returns its fields; called when the stores can be reached.
+    """
+
+    app: str
+    replicas: int = 3
+    interface: Interface | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    credentials: Credentials = field(default_factory=Credentials)
+    form: str = ""
+    page: str = ""
+    host: str = ""
+    set_up: Callable[[Mapping[str, str]], Awaitable[Mapping[str, str]]] | None = None
+
+
+async def rehearse(plan: Plan, on_progress: Callable[[str, int], None]) -> Evidence:
+    """Put an app through production.
+
+    Args:
+        on_progress: called with what begins now, and the requests made so far.
+
+    Raises:
+        AppError: the app cannot be run; the message says why.
+        ReplicaError: a process ended before it was ready.
+    """
+    on_progress("starting the app", 0)
+    relays = {name: Relay(url) for name, url in stores_in({**os.environ, **plan.environ}).items()}
+    try:
+        for relay in relays.values():
+            await relay.start()
+        environ = {**plan.environ, **{name: relay.url for name, relay in relays.items()}}
+        given = await plan.set_up(environ) if plan.set_up else {}
+        stage = Stage(plan.app, plan.replicas, interface=plan.interface, environ=environ)
+        async with stage:
+            return await _played(plan, stage, list(relays.values()), given, on_progress)
+    finally:
+        for relay in relays.values():
+            await relay.close()
+
+
+async def _played(
+    plan: Plan,
+    stage: Stage,
+    relays: Sequence[Relay],
+    given: Mapping[str, str],
+    on_progress: Callable[[str, int], None],
+) -> Evidence:
+    facts = {name: await stage.facts(name) for name in (*stage.first, stage.spare)}
+    known = _known(plan, facts)
+    site = Site(stage, plan.host)
+    site.products = frozenset(facts[stage.spare].frameworks)
+    credentials = replace(plan.credentials, fields={**plan.credentials.fields, **given})
+    site.user = credentials.user
+    try:
+        on_progress("looking for the login", site.used)
+        await stage.use(stickiness="lb_cookie")
+        first = (await site.new_browser().ask("GET", plan.page or "/")).visit
+        try:
+            learnt = await learn(site, credentials, form=plan.form, page=plan.page, replicas=len(stage.first))
+        except LearningError as error:
+            return replace(known, first=first, stopped=str(error), used=site.used)
+        rehearsal = Rehearsal(stage, site, learnt.way, learnt.page, learnt.auth, relays)
+        for name, play in SCENES.items():
+            on_progress(name, site.used)
+            await play(rehearsal)
+        return replace(
+            known,
+            url=f"{plan.app} {learnt.page}",
+            first=first,
+            oracle=f"{learnt.oracle.told_by} on {learnt.page}, after logging in by {learnt.way}",
+            logins=tuple(rehearsal.logins),
+            arms=tuple(rehearsal.arms),
+            anonymous=tuple(
+                visit for arm in rehearsal.arms if arm.kind is ArmKind.NONE for visit in arm.visits
+            ),
+            trials=tuple(rehearsal.trials),
+            sources=(*_grown(rehearsal.sources, facts[stage.spare]), *known.sources),
+            facts=dict(rehearsal.facts),
+            tested=frozenset(SCENES),
+            used=site.used,
+        )
+    finally:
+        await site.close()
+
+
+def _known(plan: Plan, facts: Mapping[str, Facts]) -> Evidence:
+    # What is known without a login.
+    sources: list[SourceFact] = []
+    for path in next(iter(facts.values())).sources:
+        sources += read_source(_shown(path), _text(path))
+    return Evidence(
+        command="check",
+        url=plan.app,
+        preflight=Preflight(host=plan.host, is_https=True),
+        replicas=tuple(
+            ReplicaFact(name=name, secrets=tuple(each.secrets.items())) for name, each in facts.items()
+        ),
+        sources=tuple(sources),
+    )
+
+
+def _grown(grown: Sequence[SourceFact], facts: Facts) -> list[SourceFact]:
+    # Containers that a login filled, with the line that makes them.
+    found = []
+    for fact in grown:
+        module, _, name = fact.detail.partition(":")
+        path = facts.modules.get(module)
+        line = line_of(_text(path), name.partition(".")[0]) if path else None
+        if path and line:
+            found.append(
+                SourceFact(
+                    kind="memory_state", path=_shown(path), line=line, detail=f"{name} grew at a login"
+                )
+            )
+    return found
+
+
+def _shown(path: str) -> str:
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
