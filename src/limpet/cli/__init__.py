@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "demo": "limpet.cli.demo",
     "serve": "limpet.cli.serve",
     "up": "limpet.cli.up",
+    "check": "limpet.cli.check",
     "status": "limpet.cli.status",
     "top": "limpet.cli.top",
     "explain": "limpet.cli.explain",

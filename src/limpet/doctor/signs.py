@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 FROZEN_KINDS = (ArmKind.FROZEN, ArmKind.APP_ONLY, ArmKind.BUSTED, ArmKind.ADDRESS)
 #: A session that is out only so soon after its login is out because of its youth.
 YOUNG_S = 5.0
+#: Name of the fact that tells which long texts of the app's modules are not the same in all processes,
+#: though no name says that they are secrets.
+DIFFERENT_TEXTS = "texts that differ from process to process"
+#: Name of the fact that tells which containers of a process a login filled; `limpet check` looks.
+GREW = "memory that grew at a login"
 #: So many visits, all in, are needed to call an arm free of loss.
 ENOUGH = 12
 
@@ -123,7 +128,22 @@ def flap_cause(evidence: Evidence) -> FlapCause | None:
         return FlapCause.VERSION
     if odd_replica(evidence):
         return FlapCause.ODD_REPLICA
-    return FlapCause.KEY if is_signed(evidence) else FlapCause.STATE
+    return FlapCause.KEY if is_signed(evidence) or keys_explain(evidence) else FlapCause.STATE
+
+
+def different_secrets(evidence: Evidence) -> str:
+    """Return the names of the secrets that are not the same in all replicas; "" if all are."""
+    known: dict[str, set[str]] = {}
+    for replica in evidence.replicas:
+        for name, digest in replica.secrets:
+            known.setdefault(name, set()).add(digest)
+    return ", ".join(name for name, digests in known.items() if len(digests) > 1)
+
+
+def keys_explain(evidence: Evidence) -> bool:
+    """Whether `check` saw what may be secrets differ, and no login in the memory of a process."""
+    differ = different_secrets(evidence) or evidence.facts.get(DIFFERENT_TEXTS)
+    return bool(differ) and not evidence.facts.get(GREW)
 
 
 def outs(visits: Iterable[Visit]) -> list[Visit]:

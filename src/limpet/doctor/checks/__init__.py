@@ -29,12 +29,14 @@ from limpet.doctor.checks import (
     a18_cookies_too_large,
     a19_tls_ends_at_proxy,
     a20_rotation_race,
+    a21_slow_request,
     a23_refresh_race,
     a24_bound_to_agent,
     a25_csrf_on_another_replica,
     a26_max_sessions,
     a27_logout_by_get,
     a29_not_renewed,
+    a30_worker_restart,
     a31_name_of_release,
     b1_cached_page,
     b2_shared_session,
@@ -67,6 +69,8 @@ from limpet.doctor.checks import (
     s7_lagging_replica,
     s8_other_store,
     s10_cluster_client,
+    s12_flush_on_deploy,
+    s13_store_outage,
 )
 
 if TYPE_CHECKING:
@@ -133,5 +137,9 @@ CHECKS: dict[str, Check] = {
         b3_login_page_kept.CHECK,
         b6_third_party.CHECK,
         b7_partitioned_twins.CHECK,
+        a21_slow_request.CHECK,
+        s12_flush_on_deploy.CHECK,
+        a30_worker_restart.CHECK,
+        s13_store_outage.CHECK,
     )
 }

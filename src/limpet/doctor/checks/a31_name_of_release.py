@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from limpet.doctor import signs
+from limpet.doctor import signs, trials
 from limpet.doctor.checks.check import Check
-from limpet.doctor.finding import Confidence, Finding, Mode, NotTested, RuledOut, Severity
+from limpet.doctor.evidence import TrialKind
+from limpet.doctor.finding import Confidence, Finding, Mode, NotTested, RuledOut, Severity, SourceLine
 
 if TYPE_CHECKING:
     from limpet.doctor.evidence import Evidence
@@ -19,8 +20,14 @@ if TYPE_CHECKING:
 RULE = "A31"
 
 
+#: Name of the fact by which `limpet check` tells which cookies logins do not set any more.
+RENAMED = "cookies that have another name after a restart"
+
+
 def answer(evidence: Evidence) -> Answer:
     """Compare the cookies of logins before and after a session ended under watch."""
+    if evidence.command == "check":
+        return _rehearsed(evidence)
     ended = signs.ended_while_watched(evidence)
     if ended is None:
         return NotTested("nobody deployed meanwhile; --watch 10m looks on")
@@ -36,6 +43,25 @@ def answer(evidence: Evidence) -> Answer:
         evidence=(f"before the session ended the cookie had another name; now it is {min(new)!r}",),
         users_see="everybody is logged out at each deploy",
         fix="Give the cookie a fixed name",
+    )
+
+
+def _rehearsed(evidence: Evidence) -> Answer:
+    trial = evidence.trial(TrialKind.RESTART_ALL)
+    if trial is None:
+        return NotTested(trials.needs(evidence, TrialKind.RESTART_ALL))
+    renamed = evidence.facts.get(RENAMED, "")
+    if not renamed or not trials.lost(trial.after):
+        return RuledOut("a login sets cookies of the same names after a restart")
+    place = next((each for each in evidence.sources if each.kind == "cookie_flags"), None)
+    return Finding(
+        rule=RULE,
+        severity=Severity.WARNING,
+        confidence=Confidence.CONFIRMED,
+        evidence=(f"after a restart logins do not set {renamed} any more", trials.shown(trial)),
+        users_see="everybody is logged out by each deploy",
+        fix="Give the cookie one name for good; neither a path, a version nor a time belongs in it",
+        location=SourceLine(place.path, place.line) if place else None,
     )
 
 

@@ -7,6 +7,7 @@ visit may be in again.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from limpet.doctor import signs
@@ -23,27 +24,38 @@ RULE = "A3"
 
 def answer(evidence: Evidence) -> Answer:
     """Compare the secrets themselves if they are known, else the arms."""
+    different = signs.different_secrets(evidence)
+    cause = signs.flap_cause(evidence)
+    suspected = different or evidence.facts.get(signs.DIFFERENT_TEXTS, "")
+    if suspected and cause is signs.FlapCause.KEY:
+        seen = (f"replicas have different {suspected}", *_cookie(evidence), signs.home_only(evidence))
+        sure = Confidence.CONFIRMED if different else Confidence.LIKELY
+        return _finding(evidence, sure, tuple(filter(None, seen)))
+    if different:
+        return _harmless(evidence, different)
     if any(replica.secrets for replica in evidence.replicas):
-        different = _different_secrets(evidence)
-        if different:
-            return _finding(evidence, Confidence.CONFIRMED, (f"two replicas have different {different}",))
         return RuledOut("the replicas have the same secrets")
     untested = signs.may_judge_frozen(evidence)
     if untested:
         return NotTested(untested)
-    if signs.flap_cause(evidence) is not signs.FlapCause.KEY:
+    if cause is not signs.FlapCause.KEY:
         return RuledOut(_why_not(evidence))
     seen = (f"one unchanged cookie: {signs.shown_arms(signs.flapping(evidence))}", *_cookie(evidence))
     sure = Confidence.CONFIRMED if signs.confirmed_on_two_logins(evidence) else Confidence.LIKELY
     return _finding(evidence, sure, tuple(filter(None, (*seen, signs.home_only(evidence)))))
 
 
-def _different_secrets(evidence: Evidence) -> str:
-    known: dict[str, set[str]] = {}
-    for replica in evidence.replicas:
-        for name, digest in replica.secrets:
-            known.setdefault(name, set()).add(digest)
-    return ", ".join(name for name, digests in known.items() if len(digests) > 1)
+def _harmless(evidence: Evidence, different: str) -> Finding:
+    # Sessions may lie elsewhere and not depend on it; what else is signed does.
+    is_untested = not evidence.logins
+    finding = _finding(evidence, Confidence.LIKELY, (f"replicas have different {different}",))
+    return replace(
+        finding,
+        severity=Severity.WARNING if is_untested else Severity.NOTE,
+        users_see="logins may depend on it, which was not tested"
+        if is_untested
+        else "no login was lost by it; forms and links in mails that are signed with it fail now and then",
+    )
 
 
 def _cookie(evidence: Evidence) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from limpet.doctor.rehearsal.site import Answer, Browser
 
@@ -66,13 +66,18 @@ class Way:
             self.kind, f"POST {self.path} as JSON"
         )
 
-    async def enter(self, browser: Browser) -> list[Answer]:
+    async def enter(self, browser: Browser, refused: Collection[str] = ()) -> list[Answer]:
         """Log in; return every answer on the way, none if there is no such form.
 
         The second answer is the one to the credentials.
+
+        Args:
+            refused: paths that have refused them already, and are not asked again.
         """
         if self.kind == "form":
-            return await self._by_form(browser)
+            return await self._by_form(browser, refused)
+        if self.kind == "post" and self.path in refused:
+            return []
         data = self._usual_fields()
         if self.kind == "json":
             answer = await browser.ask("POST", self.path, body=data)
@@ -81,7 +86,7 @@ class Way:
         _take_token(browser, answer)
         return [answer, answer, *await browser.follow(answer, self.path)]
 
-    async def _by_form(self, browser: Browser) -> list[Answer]:
+    async def _by_form(self, browser: Browser, refused: Collection[str]) -> list[Answer]:
         pages = await browser.open(self.path)
         form = pages[-1].page.login_form
         if form is None:
@@ -89,6 +94,8 @@ class Way:
         at = pages[-1].visit.path
         target = urlsplit(urljoin(at, form.action or at))
         path = (target.path or "/") + (f"?{target.query}" if target.query else "")
+        if target.path in refused:
+            return []
         who = self.credentials
         answer = await browser.ask("POST", path, data=form.filled(who.user, who.password, dict(who.fields)))
         _take_token(browser, answer)

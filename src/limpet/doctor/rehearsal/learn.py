@@ -56,12 +56,14 @@ async def learn(site: Site, credentials: Credentials, *, form: str, page: str, r
     """
     outside = _Outside(site, replicas)
     tried: list[str] = []
+    refused: set[str] = set()
     for way in ways(credentials, form):
         browser = site.new_browser()
-        answers = await way.enter(browser)
+        answers = await way.enter(browser, refused)
         if not answers or answers[1].visit.status in {404, 405, 501}:
             continue
         tried.append(f"{way} ({answers[1].visit.status})")
+        refused.add(answers[1].visit.path)
         leads_to = answers[-1].visit.path
         for each in (page,) if page else dict.fromkeys((leads_to, *_PAGES)):
             oracle = await _oracle(site, way, browser, each, outside)

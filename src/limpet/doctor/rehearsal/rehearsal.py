@@ -12,7 +12,7 @@ from limpet.doctor.rehearsal.stage import BALANCER_COOKIE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from limpet.doctor.evidence import SourceFact, Trial, Visit
+    from limpet.doctor.evidence import Trial, Visit
     from limpet.doctor.rehearsal.entrance import Way
     from limpet.doctor.rehearsal.inside.orders import Orders
     from limpet.doctor.rehearsal.relay import Relay
@@ -54,6 +54,7 @@ class Rehearsal:
             any replica knows every session, else sticky.
         is_shared: whether any replica knows every session; None before that was tried.
         relays: what stands in front of stores.
+        grown: containers in a process's memory that a login filled.
     """
 
     stage: Stage
@@ -66,7 +67,7 @@ class Rehearsal:
     logins: list[Login] = field(default_factory=list)
     arms: list[Arm] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
-    sources: list[SourceFact] = field(default_factory=list)
+    grown: tuple[str, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
 
     @property

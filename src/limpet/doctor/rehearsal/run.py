@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,14 +14,21 @@ from limpet.doctor.rehearsal.learn import LearningError, learn
 from limpet.doctor.rehearsal.rehearsal import Rehearsal
 from limpet.doctor.rehearsal.relay import Relay, stores_in
 from limpet.doctor.rehearsal.scenes import SCENES
+from limpet.doctor.rehearsal.setting_up import setting_up
 from limpet.doctor.rehearsal.site import Site
 from limpet.doctor.rehearsal.source import line_of, read_source
 from limpet.doctor.rehearsal.stage import Facts, Stage
+from limpet.doctor.signs import DIFFERENT_TEXTS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from limpet.replicas.app import Interface
+
+
+#: Requests that a rehearsal makes at most; a scene that may not fit any more is not played.
+BUDGET = 300
+_MOST_PER_SCENE = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +42,8 @@ class Plan:
         form: path of the login, "" to find it.
         page: path that differs when logged in, "" to find it.
         host: Host header for apps that serve one name only.
-        set_up: makes a user and returns its fields; called when the stores can be reached.
+        scenes: what is played.
+        setup: function that makes a user, `MODULE:FUNCTION`; "" for none.
     """
 
     app: str
@@ -45,7 +54,8 @@ class Plan:
     form: str = ""
     page: str = ""
     host: str = ""
-    set_up: Callable[[Mapping[str, str]], Awaitable[Mapping[str, str]]] | None = None
+    setup: str = ""
+    scenes: Collection[str] = tuple(SCENES)
 
 
 async def rehearse(plan: Plan, on_progress: Callable[[str, int], None]) -> Evidence:
@@ -57,6 +67,7 @@ async def rehearse(plan: Plan, on_progress: Callable[[str, int], None]) -> Evide
     Raises:
         AppError: the app cannot be run; the message says why.
         ReplicaError: a process ended before it was ready.
+        SetUpError: no user could be made.
     """
     on_progress("starting the app", 0)
     relays = {name: Relay(url) for name, url in stores_in({**os.environ, **plan.environ}).items()}
@@ -64,9 +75,12 @@ async def rehearse(plan: Plan, on_progress: Callable[[str, int], None]) -> Evide
         for relay in relays.values():
             await relay.start()
         environ = {**plan.environ, **{name: relay.url for name, relay in relays.items()}}
-        given = await plan.set_up(environ) if plan.set_up else {}
-        stage = Stage(plan.app, plan.replicas, interface=plan.interface, environ=environ)
-        async with stage:
+        async with contextlib.AsyncExitStack() as stack:
+            given: Mapping[str, str] = {}
+            if plan.setup:
+                given = await stack.enter_async_context(setting_up(plan.app, plan.setup, environ))
+            stage = Stage(plan.app, plan.replicas, interface=plan.interface, environ=environ)
+            await stack.enter_async_context(stage)
             return await _played(plan, stage, list(relays.values()), given, on_progress)
     finally:
         for relay in relays.values():
@@ -84,7 +98,7 @@ async def _played(
     known = _known(plan, facts)
     site = Site(stage, plan.host)
     site.products = frozenset(facts[stage.spare].frameworks)
-    credentials = replace(plan.credentials, fields={**plan.credentials.fields, **given})
+    credentials = _who(plan.credentials, given)
     site.user = credentials.user
     try:
         on_progress("looking for the login", site.used)
@@ -95,9 +109,7 @@ async def _played(
         except LearningError as error:
             return replace(known, first=first, stopped=str(error), used=site.used)
         rehearsal = Rehearsal(stage, site, learnt.way, learnt.page, learnt.auth, relays)
-        for name, play in SCENES.items():
-            on_progress(name, site.used)
-            await play(rehearsal)
+        played = await _play(rehearsal, plan.scenes, on_progress)
         return replace(
             known,
             url=f"{plan.app} {learnt.page}",
@@ -109,20 +121,48 @@ async def _played(
                 visit for arm in rehearsal.arms if arm.kind is ArmKind.NONE for visit in arm.visits
             ),
             trials=tuple(rehearsal.trials),
-            sources=(*_grown(rehearsal.sources, facts[stage.spare]), *known.sources),
-            facts=dict(rehearsal.facts),
-            tested=frozenset(SCENES),
+            sources=(*_grown(rehearsal.grown, facts[stage.spare]), *known.sources),
+            facts={**known.facts, **rehearsal.facts},
+            tested=played,
             used=site.used,
         )
     finally:
         await site.close()
 
 
+async def _play(
+    rehearsal: Rehearsal, scenes: Collection[str], on_progress: Callable[[str, int], None]
+) -> frozenset[str]:
+    played: set[str] = set()
+    for name, play in SCENES.items():
+        if name not in scenes:
+            continue
+        if rehearsal.site.used + _MOST_PER_SCENE > BUDGET and played:
+            break
+        on_progress(name, rehearsal.site.used)
+        await play(rehearsal)
+        played.add(name)
+    return frozenset(played)
+
+
+def _who(asked: Credentials, given: Mapping[str, str]) -> Credentials:
+    fields = {name: value for name, value in given.items() if name not in {"username", "password"}}
+    return Credentials(
+        user=given.get("username", asked.user),
+        password=given.get("password", asked.password),
+        fields={**asked.fields, **fields},
+    )
+
+
 def _known(plan: Plan, facts: Mapping[str, Facts]) -> Evidence:
     # What is known without a login.
+    some = next(iter(facts.values()))
     sources: list[SourceFact] = []
-    for path in next(iter(facts.values())).sources:
+    for path in some.sources:
         sources += read_source(_shown(path), _text(path))
+    everyone = list(facts.values())
+    named, unnamed = _different([each.secrets for each in everyone]), _different([x.texts for x in everyone])
+    unnamed = [place for place in unnamed if place not in named]
     return Evidence(
         command="check",
         url=plan.app,
@@ -130,15 +170,35 @@ def _known(plan: Plan, facts: Mapping[str, Facts]) -> Evidence:
         replicas=tuple(
             ReplicaFact(name=name, secrets=tuple(each.secrets.items())) for name, each in facts.items()
         ),
-        sources=tuple(sources),
+        sources=(*_made_anew([*named, *unnamed], some), *sources),
+        facts={DIFFERENT_TEXTS: ", ".join(unnamed)},
     )
 
 
-def _grown(grown: Sequence[SourceFact], facts: Facts) -> list[SourceFact]:
+def _different(known: Sequence[Mapping[str, str]]) -> list[str]:
+    # The places whose texts are not the same in all processes.
+    return [place for place in known[0] if len({each.get(place) for each in known}) > 1]
+
+
+def _made_anew(places: Sequence[str], facts: Facts) -> list[SourceFact]:
+    found = []
+    for place in places:
+        module, _, name = place.rpartition(".")
+        path = facts.modules.get(module)
+        line = line_of(_text(path), name) if path else None
+        if path and line:
+            detail = f"{name} is another one in each process"
+            found.append(
+                SourceFact(kind="secret_made_at_import", path=_shown(path), line=line, detail=detail)
+            )
+    return found
+
+
+def _grown(grown: Sequence[str], facts: Facts) -> list[SourceFact]:
     # Containers that a login filled, with the line that makes them.
     found = []
-    for fact in grown:
-        module, _, name = fact.detail.partition(":")
+    for place in grown:
+        module, _, name = place.partition(":")
         path = facts.modules.get(module)
         line = line_of(_text(path), name.partition(".")[0]) if path else None
         if path and line:

@@ -63,6 +63,7 @@ class Facts:
 
     Attributes:
         secrets: keyed hashes by place.
+        texts: the same of every long text in the app's modules.
         containers: entries by place.
         sources, modules: files of the app's own modules; by module name.
         written: files that the process has opened to write.
@@ -73,6 +74,7 @@ class Facts:
 
     pid: int
     secrets: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
     containers: dict[str, int] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
     modules: dict[str, str] = field(default_factory=dict)
@@ -140,8 +142,10 @@ class Stage:
             await self._balancer.start()
             (bound,) = self._balancer.bound.values()
             self.url = f"https://{bound}"
-        except BaseException:
+        except BaseException as error:
             await self.close()
+            if self.output.getvalue():
+                error.add_note(self.output.getvalue().rstrip())
             raise
         return self
 

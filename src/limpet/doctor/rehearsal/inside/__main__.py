@@ -12,7 +12,7 @@ from limpet.doctor.rehearsal.inside import slow_views
 from limpet.doctor.rehearsal.inside.clock import Clock
 from limpet.doctor.rehearsal.inside.memory import containers
 from limpet.doctor.rehearsal.inside.orders import HASH_KEY_VARIABLE, TOKEN_VARIABLE
-from limpet.doctor.rehearsal.inside.secrets_of import secrets_of
+from limpet.doctor.rehearsal.inside.secrets_of import secrets_of, texts_of
 from limpet.doctor.rehearsal.inside.wrapping import wrap_asgi, wrap_wsgi
 from limpet.doctor.rehearsal.inside.written_files import WrittenFiles
 from limpet.replicas import child
@@ -52,6 +52,7 @@ class Inside:
         return {
             "pid": os.getpid(),
             "secrets": secrets_of(self._app, modules, self._key),
+            "texts": texts_of(modules, self._key),
             "containers": containers(self._app, modules),
             "sources": sorted({str(module.__file__) for module in modules}),
             "modules": {module.__name__: str(module.__file__) for module in modules},

@@ -1,7 +1,8 @@
 """The secrets of an app, as keyed hashes that can be compared with those of another process.
 
 Known places first: Flask's `secret_key`, Django's `SECRET_KEY`, the arguments of ASGI and WSGI
-middleware. Then names that say it, in the app's own modules. A secret itself never leaves the process;
+middleware. Then the texts in the app's own modules: those whose name says it, and those long enough to
+be one, in case they differ from process to process. A secret itself never leaves the process;
 its hash has a key that lives for one rehearsal, so that it tells nothing but equal or different.
 """
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _INNER = ("app", "application", "_app", "wsgi_app", "asgi_app", "wrapped", "inner")
 _NAMES = re.compile(r"secret|(jwt|signing|session|cookie|token|hmac)_?key", re.IGNORECASE)
 _SHORTEST = 4
+#: A key of less than 128 bits is none; so long is one in bytes.
+_LONG = 16
 
 
 def secrets_of(app: object, modules: Iterable[ModuleType], key: bytes) -> dict[str, str]:
@@ -33,7 +36,18 @@ def secrets_of(app: object, modules: Iterable[ModuleType], key: bytes) -> dict[s
     for place, value in _candidates(app, modules):
         secret = _bytes(value)
         if secret is not None:
-            found.setdefault(place, hashlib.blake2b(secret, key=key, digest_size=8).hexdigest())
+            found.setdefault(place, _hash(secret, key))
+    return found
+
+
+def texts_of(modules: Iterable[ModuleType], key: bytes) -> dict[str, str]:
+    """Return a keyed hash of every global that is long enough to be a secret, whatever its name."""
+    found = {}
+    for module in modules:
+        for name, value in list(vars(module).items()):
+            text = _bytes(value) if not name.startswith("__") else None
+            if text is not None and len(text) >= _LONG:
+                found[f"{module.__name__}.{name}"] = _hash(text, key)
     return found
 
 
@@ -79,6 +93,10 @@ def _candidates(app: object, modules: Iterable[ModuleType]) -> Iterator[tuple[st
         for name, value in list(vars(module).items()):
             if _NAMES.search(name) and not name.startswith("__"):
                 yield f"{module.__name__}.{name}", value
+
+
+def _hash(secret: bytes, key: bytes) -> str:
+    return hashlib.blake2b(secret, key=key, digest_size=8).hexdigest()
 
 
 def _bytes(value: object) -> bytes | None:

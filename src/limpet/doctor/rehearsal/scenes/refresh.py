@@ -8,25 +8,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from limpet.doctor.evidence import ArmKind, SourceFact, Trial, TrialKind
+from limpet.doctor.evidence import ArmKind, Trial, TrialKind
+from limpet.doctor.signs import GREW
 
 if TYPE_CHECKING:
     from limpet.doctor.rehearsal.rehearsal import Rehearsal
     from limpet.doctor.rehearsal.stage import Facts
 
-_ROUNDS = 5
+#: Visits of each session: enough to meet every replica several times, and for the checks' statistics.
+_VISITS = 15
 _LOGINS_ANYWHERE = 2
 
 
 async def play(rehearsal: Rehearsal) -> None:
     """Reload without stickiness."""
     stage = rehearsal.stage
-    count = _ROUNDS * len(stage.first)
+    count = max(_VISITS, 2 * len(stage.first))
     await stage.use(stickiness="lb_cookie")
     before = {name: await stage.facts(name) for name in stage.first}
     sessions = [await rehearsal.log_in()]
     after = {name: await stage.facts(name) for name in stage.first}
-    rehearsal.sources += _grown(before, after, sessions[0].home)
+    rehearsal.grown = _grown(before, after, sessions[0].home)
+    rehearsal.facts[GREW] = ", ".join(rehearsal.grown)
     sessions += [await rehearsal.log_in(), await rehearsal.log_in()]
     await stage.use()
     arms = [
@@ -44,21 +47,16 @@ async def play(rehearsal: Rehearsal) -> None:
         await rehearsal.log_in()
 
 
-def _grown(before: dict[str, Facts], after: dict[str, Facts], home: str) -> list[SourceFact]:
+def _grown(before: dict[str, Facts], after: dict[str, Facts], home: str) -> tuple[str, ...]:
     # What one login adds to the memory of its replica, and of no other.
     if home not in before:
-        return []
+        return ()
 
     def growth(name: str, place: str) -> int:
         return after[name].containers.get(place, 0) - before[name].containers.get(place, 0)
 
-    grown = [
+    return tuple(
         place
         for place in after[home].containers
         if growth(home, place) > 0 and all(growth(name, place) <= 0 for name in before if name != home)
-    ]
-    return [
-        SourceFact(kind="memory_grown", path="", line=0, detail=place)
-        for place in grown
-        if not place.startswith("flask")
-    ]
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from limpet.doctor.checks.a4_secret_per_deploy import CHANGED
+from limpet.doctor.checks.a31_name_of_release import RENAMED
 from limpet.doctor.evidence import ArmKind, Trial, TrialKind
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ async def play(rehearsal: Rehearsal) -> None:
     after = await rehearsal.row(ArmKind.JAR, session, 2 * len(stage.first))
     again = await rehearsal.log_in()
     fresh = await rehearsal.row(ArmKind.JAR, again, 2)
-    rehearsal.facts["secrets that change at a restart"] = ", ".join(sorted(changed))
+    rehearsal.facts[CHANGED] = ", ".join(sorted(changed))
     renamed = set(names) - {fact.name for fact in rehearsal.logins[-1].cookies}
-    rehearsal.facts["cookies that have another name after a restart"] = ", ".join(sorted(renamed))
+    rehearsal.facts[RENAMED] = ", ".join(sorted(renamed))
     rehearsal.trials.append(Trial(kind=TrialKind.RESTART_ALL, before=before, after=after, fresh=fresh))

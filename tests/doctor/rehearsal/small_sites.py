@@ -1,0 +1,163 @@
+"""Small sites with a login, each with one way to keep sessions; run as `small_sites:NAME()`."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from pathlib import Path
+from urllib.parse import parse_qs
+
+FORM = '<form method="post" action="/login"><input name="user"><input type="password" name="word"></form>'
+HTML = [("Content-Type", "text/html")]
+
+
+class Site:
+    """GET / greets, POST /login logs in with the password `sesame`."""
+
+    cookie = "sid"
+
+    def __init__(self, sessions):
+        self.sessions = sessions
+
+    def __call__(self, environ, start_response):
+        if environ["PATH_INFO"] == "/login" and environ["REQUEST_METHOD"] == "POST":
+            return self.login(environ, start_response)
+        name = self.sessions.find(cookies(environ).get(self.cookie, ""))
+        start_response("200 OK", HTML)
+        return [f"<p>Hello {name}</p>".encode() if name else f"<p>Please log in</p>{FORM}".encode()]
+
+    def login(self, environ, start_response):
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        given = parse_qs(body.decode())
+        if given.get("word") != ["sesame"]:
+            start_response("403 Forbidden", HTML)
+            return [b"<p>wrong</p>"]
+        set_cookie = f"{self.cookie}={self.sessions.begin(given['user'][0])}; Path=/; HttpOnly; SameSite=Lax"
+        headers = [("Location", "/")]
+        if self.may_set_cookie(environ):
+            headers.append(("Set-Cookie", set_cookie))
+        start_response("303 See Other", headers)
+        return [b""]
+
+    def may_set_cookie(self, environ):
+        return True
+
+
+class Memory:
+    def __init__(self):
+        self.names = {}
+
+    def begin(self, name):
+        key = secrets.token_hex(8)
+        self.names[key] = name
+        return key
+
+    def find(self, cookie):
+        return self.names.get(cookie)
+
+
+class Folder:
+    """Files that every process reads."""
+
+    def __init__(self):
+        self.folder = Path(os.environ["SITE_FOLDER"])
+
+    def begin(self, name):
+        key = secrets.token_hex(8)
+        (self.folder / f"s-{key}").write_text(name)
+        return key
+
+    def find(self, cookie):
+        path = self.folder / f"s-{cookie}"
+        return path.read_text() if cookie.isalnum() and path.exists() else None
+
+
+class Signed:
+    """Name and time, signed; a time in the future is refused."""
+
+    def __init__(self, key):
+        self.key = key
+
+    def sign(self, text):
+        key = self.key() if callable(self.key) else self.key
+        return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+    def begin(self, name):
+        text = f"{name}.{int(time.time())}"
+        return f"{text}.{self.sign(text)}"
+
+    def find(self, cookie):
+        text, _, signature = cookie.rpartition(".")
+        name, _, moment = text.rpartition(".")
+        if not name or not hmac.compare_digest(signature, self.sign(text)) or int(moment) > time.time() + 1:
+            return None
+        return name
+
+
+class HttpsOnly(Site):
+    def may_set_cookie(self, environ):
+        return environ["wsgi.url_scheme"] == "https"
+
+
+OWN_KEY = secrets.token_bytes(16)
+SESSIONS = {}
+
+
+def memory():
+    kept = Memory()
+    kept.names = SESSIONS
+    return Site(kept)
+
+
+def own_secret():
+    return Site(Signed(OWN_KEY))
+
+
+def shared():
+    return Site(Folder())
+
+
+def flushed_at_start():
+    for path in Path(os.environ["SITE_FOLDER"]).glob("s-*"):
+        path.unlink(missing_ok=True)
+    return Site(Folder())
+
+
+def https_only():
+    return HttpsOnly(Folder())
+
+
+def strict_clock():
+    return Site(Signed(b"the same everywhere"))
+
+
+def new_secret_at_start():
+    # All processes read one file, and each start writes another key into it.
+    path = Path(os.environ["SITE_FOLDER"]) / "key"
+    path.write_bytes(secrets.token_bytes(16))
+    site = Site(Signed(path.read_bytes))
+    type(site).secret_key = property(lambda self: path.read_bytes())
+    return site
+
+
+def renamed_at_start():
+    site = Site(Folder())
+    site.cookie = f"sid-{os.getpid()}"
+    return site
+
+
+def broken():
+    raise RuntimeError("no database")
+
+
+def cookies(environ):
+    pairs = (part.strip().partition("=") for part in environ.get("HTTP_COOKIE", "").split(";"))
+    return {name: value for name, _, value in pairs}
+
+
+def ann():
+    yield {"username": "ann", "password": "sesame"}
+    (Path(os.environ["SITE_FOLDER"]) / "cleaned").touch()
