@@ -37,14 +37,15 @@ class NoSessions(SessionInterface):
 def sites(port: int) -> dict[str, Site]:
     """Return the sites by the name of who keeps their sessions."""
     url = f"redis://127.0.0.1:{port}/0"
-    bare, ours = _app(_nothing), _app(_nothing)
+    bare, ours, near = _app(_nothing), _app(_nothing), _app(_nothing)
     bare.session_interface = NoSessions()
     LimpetSessions(ours, store=url)
+    LimpetSessions(near, store=url, near_cache=True)
     theirs = {
         "Flask-Session": _flask_session(port, refresh=True),
         "Flask-Session, no refresh": _flask_session(port, refresh=False),
     }
-    apps = {views.BASELINE: bare, "limpet": ours, **theirs}
+    apps = {views.BASELINE: bare, "limpet": ours, "limpet, near-cache": near, **theirs}
     return {name: WsgiSite(app) for name, app in apps.items()}
 
 

@@ -67,6 +67,7 @@ def sites(port: int) -> dict[str, Site]:
     """Return the sites by the name of who keeps their sessions."""
     url = f"redis://127.0.0.1:{port}/0"
     blocking, loaded = Sessions(url, secret=views.SECRET), Sessions(url, secret=views.SECRET)
+    near = Sessions(url, secret=views.SECRET, near_cache=True)
     client = Redis(port=port)
     theirs = Middleware(StarsessionsMiddleware, store=RedisStore(connection=client), lifetime=_LIFETIME_S)
     return {
@@ -76,6 +77,9 @@ def sites(port: int) -> dict[str, Site]:
         ),
         "limpet, aload": AsgiSite(
             _app(Middleware(SessionMiddleware, sessions=loaded), _load, _load_and_login), loaded.aclose
+        ),
+        "limpet, near-cache": AsgiSite(
+            _app(Middleware(SessionMiddleware, sessions=near), _nothing, _login), near.aclose
         ),
         "starsessions": AsgiSite(_app(theirs, load_session, _starsessions_login), client.aclose),
     }

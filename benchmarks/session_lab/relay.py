@@ -1,7 +1,8 @@
 """A relay in front of a Redis server that counts round trips and the commands that were sent.
 
 A round trip begins with the first bytes that a client sends after an answer, or at all: commands that are
-sent together before their answers come are one.
+sent together before their answers come are one. A connection that only hears of changes (a near-cache's) is
+not counted: it is asked a few times a second, whatever is requested.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class _Connection:
     def __init__(self, relay: Relay, client: socket.socket, server: socket.socket) -> None:
         self._relay = relay
         self._is_asking = False
+        self._is_counted = True
         self._reader: Any = hiredis.Reader()  # a command looks like a reply that is an array
         for copy in (self._up, self._down):
             threading.Thread(target=copy, args=(client, server), daemon=True).start()
@@ -60,15 +62,19 @@ class _Connection:
     def _up(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while data := client.recv(65536):
-                if not self._is_asking:
-                    self._is_asking = True
-                    self._relay.round_trips += 1
-                self._reader.feed(data)
-                while (command := self._reader.gets()) is not False:
-                    self._relay.commands[command[0].decode().lower()] += 1
+                self._count(data)
                 server.sendall(data)
         with suppress(OSError):
             server.shutdown(socket.SHUT_WR)
+
+    def _count(self, data: bytes) -> None:
+        is_new, self._is_asking = not self._is_asking, True
+        self._reader.feed(data)
+        while (command := self._reader.gets()) is not False:
+            self._is_counted = self._is_counted and command[:2] != [b"CLIENT", b"TRACKING"]
+            if self._is_counted:
+                self._relay.commands[command[0].decode().lower()] += 1
+        self._relay.round_trips += is_new and self._is_counted
 
     def _down(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What docs/sessions/README.md, asgi.md, litestar.md and wsgi.md show is run."""
+"""What docs/sessions/README.md, near-cache.md, asgi.md, litestar.md and wsgi.md show is run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from sites import AsgiSite, Browser, WsgiSite
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 
+from limpet.core.session_state import Moved
 from limpet.sessions import Session, Sessions, StoreUnavailableError
+from limpet.sessions.balancer import Told
 
 PAGES = Path(__file__).parents[3] / "docs/sessions"
 SECRET = "a secret for tests that is long enough"
@@ -55,6 +57,23 @@ def run(page: str, names: dict[str, Any]) -> None:
 def test_the_index(names: dict[str, Any]) -> None:
     run("README.md", names)
     assert names["sessions"].policy.idle_s == 3600
+
+
+def test_what_the_index_says_of_the_balancer(
+    names: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("README.md", names)
+    session, uploads = names["moving"].open(None, told=Told(moved=Moved("B", "overload"))), {}
+    names["moving"].balancer.tell_moved(session)
+    assert capsys.readouterr().out == "a session came from B: overload\n"
+    for function, word in (("begin_upload", "upload"), ("end_upload", "")):
+        names[function](session, uploads)
+        assert session.standing.pin == word
+
+
+def test_the_near_cache(names: dict[str, Any]) -> None:
+    run("near-cache.md", names)
+    assert names["small"].policy == names["sessions"].policy
 
 
 def test_asgi(names: dict[str, Any]) -> None:
