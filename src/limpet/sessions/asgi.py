@@ -183,6 +183,10 @@ class _WebSocket(_Http):
 
     _is_closed = False
 
+    def __init__(self, sessions: Sessions, scope: Scope, send: Send) -> None:
+        super().__init__(sessions, scope, send)
+        self._session.client.is_lasting = True
+
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "websocket.accept" and not self._is_refused:

@@ -109,7 +109,7 @@ def _stale(
 
 def _load(session_id: SessionId, sessions: Sessions, client: Client, *, may_be_copy: bool) -> Flow[Loaded]:
     key = session_id.key
-    may_be_copy = may_be_copy and client.is_safe
+    may_be_copy = may_be_copy and client.is_safe and not client.is_lasting
     stored = yield from ask(Load(key, may_be_copy, sessions.balancer.floor(client, key)))
     if stored.is_copy:
         judgement = decide.judge(stored, sessions.now_s(), sessions.policy)

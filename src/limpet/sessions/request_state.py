@@ -66,6 +66,7 @@ class Client:
     """Who sends the request, for the list of devices, and whether it only reads.
 
     Attributes:
+        is_lasting: whether the connection goes on after the response, as a WebSocket's does.
         told: what the balancer says of it; None if there is none that asks.
     """
 
@@ -73,3 +74,4 @@ class Client:
     user_agent: str = ""
     is_safe: bool = False
     told: Told | None = None
+    is_lasting: bool = False

@@ -116,6 +116,23 @@ def test_a_server_whose_certificate_is_known(
     assert try_both(url) == [{"a": 1}, {"a": 1}]
 
 
+def test_copies_behind_tls(tls_port: int, certificate: tuple[Path, Path], valkey: ValkeyServer) -> None:
+    url = f"rediss://127.0.0.1:{tls_port}?ssl_ca_certs={certificate[0]}"
+    here = Sessions(url, secret=SECRET, deadline_s=10, near_cache=True)
+    there = Sessions(f"redis://127.0.0.1:{valkey.port}", secret=SECRET, deadline_s=10)
+    session = here.open(None)
+    session.login("ann")
+    cookie = dict(here.save(session))["Set-Cookie"].split(";")[0].partition("=")[2]
+    end_s = time.monotonic() + 30
+    while not here.events.near["hits"]:
+        assert here.open(cookie, is_safe=True).user_id == "ann"
+        assert time.monotonic() < end_s
+    there.revoke_user("ann", wait=True)
+    assert here.open(cookie, is_safe=True).user_id is None
+    for sessions in (here, there):
+        sessions.close()
+
+
 def test_a_certificate_that_nobody_vouches_for_is_refused(tls_port: int) -> None:
     with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
         try_both(f"rediss://127.0.0.1:{tls_port}")

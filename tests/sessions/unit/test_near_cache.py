@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from limpet.sessions import NearCache, Sessions, StoreUnavailableError
+from limpet.sessions.asgi import SessionMiddleware
 from limpet.sessions.operations import Commit, End, Load
 from limpet.sessions.stores.memory import MemoryStore
 
@@ -133,6 +135,28 @@ def test_a_read_that_began_before_a_write_is_not_kept_after_it(site: Site) -> No
     site.store.meanwhile = write
     site.read()
     assert site.sessions.open(site.cookie, is_safe=True)["m"] == 1
+
+
+def test_a_websocket_does_not_begin_with_a_copy(site: Site) -> None:
+    # It would go on for hours.
+    assert [site.read() for _ in range(2)] == [1, 0]
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        assert scope["session"]["n"] == 0
+        begin = {"type": "http.response.start", "status": 200}
+        await send(begin if scope["type"] == "http" else {"type": "websocket.accept"})
+
+    async def nothing(*_: Any) -> Any:
+        pass
+
+    def loads(kind: str) -> int:
+        before = site.store.loads
+        cookie = f"__Host-limpet_session={site.cookie}".encode()
+        scope = {"type": kind, "headers": [(b"cookie", cookie)], "method": "GET", "path": "/"}
+        asyncio.run(SessionMiddleware(app, site.sessions)(scope, nothing, nothing))
+        return site.store.loads - before
+
+    assert [loads("http"), loads("websocket"), loads("http")] == [0, 1, 0]
 
 
 def test_what_is_absent_is_not_kept(site: Site) -> None:
