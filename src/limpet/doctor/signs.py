@@ -173,35 +173,37 @@ def split_by_address(evidence: Evidence) -> bool:
     return Pattern.OK in patterns and Pattern.OUT in patterns
 
 
+#: A login that was not watched for longer than another's youth says nothing against it.
+_UNSEEN_S = 0.5
+
+
 def lost_in_youth(evidence: Evidence) -> bool:
     """Whether sessions are out only in the first seconds after login, then always in."""
-    aged = [
-        visit
-        for arm in evidence.arms_of(ArmKind.JAR, ArmKind.FROZEN, ArmKind.APP_ONLY)
-        for visit in arm.clear
-        if visit.since_login_s is not None
-    ]
-    lost = [visit.since_login_s or 0.0 for visit in outs(aged)]
-    if len(lost) < 2 or not _all_recover(evidence):
-        return False
-    last = max(lost)
-    after = [visit for visit in aged if (visit.since_login_s or 0.0) > last]
-    before = [visit for visit in aged if (visit.since_login_s or 0.0) <= last]
-    # The older visits must be too many for a loss as frequent as the younger ones' to have missed them.
-    table = ((len(lost), len(before) - len(lost)), (0, len(after)))
-    return last <= YOUNG_S and len(after) >= ENOUGH and fisher_exact(table) < LEVEL
-
-
-def _all_recover(evidence: Evidence) -> bool:
-    # Youth passes: every login that was out is in again.
-    lost: set[int] = set()
-    kept: set[int] = set()
+    ages: dict[int, tuple[list[float], list[float]]] = {}
     for arm in evidence.arms_of(ArmKind.JAR, ArmKind.FROZEN, ArmKind.APP_ONLY):
-        if arm.outs:
-            lost.add(arm.login)
-        if arm.ins:
-            kept.add(arm.login)
-    return lost <= kept
+        out_ages, in_ages = ages.setdefault(arm.login, ([], []))
+        for visit in arm.clear:
+            (out_ages if visit.outcome is Outcome.OUT else in_ages).append(visit.since_login_s or 0.0)
+    recovered = [outs_ for outs_, ins_ in ages.values() if outs_ and ins_ and max(ins_) > max(outs_)]
+    last_s = max((max(each) for each in recovered), default=0.0)
+    if not recovered or last_s > YOUNG_S:
+        return False
+    for out_ages, in_ages in ages.values():
+        if out_ages and not in_ages and max(out_ages) > last_s + _UNSEEN_S:
+            return False  # old enough, and still out
+        if out_ages and in_ages and max(out_ages) > last_s:
+            return False
+    return _too_late_for_chance([age for pair in ages.values() for age in pair[0]], ages.values(), last_s)
+
+
+def _too_late_for_chance(
+    lost: list[float], ages: Iterable[tuple[list[float], list[float]]], last_s: float
+) -> bool:
+    # The older visits must be too many for a loss as frequent as the younger ones' to have missed them.
+    kept = [age for _, in_ages in ages for age in in_ages]
+    before = sum(age <= last_s for age in kept)
+    after = sum(age > last_s for age in kept)
+    return len(lost) >= 2 and after >= ENOUGH and fisher_exact(((len(lost), before), (0, after))) < LEVEL
 
 
 def lost_by_version(visits: Iterable[Visit]) -> bool:
@@ -317,12 +319,11 @@ def never_in(evidence: Evidence) -> bool:
     if not any(login.is_accepted for login in evidence.logins):
         return False
     arms = browser_arms(evidence)
-    visits = [visit for arm in arms for visit in arm.visits]
-    if not visits:
+    if not any(arm.visits for arm in arms):
         return False
-    if not evidence.oracle:
-        return True
-    return all(arm.pattern is Pattern.OUT for arm in arms)
+    # What only a lenient client or a fresh query reaches does not count for a browser.
+    others = evidence.arms_of(ArmKind.JAR, ArmKind.FROZEN, ArmKind.APP_ONLY)
+    return not evidence.oracle or not any(arm.ins for arm in others)
 
 
 def first_out(arm: Arm) -> int | None:
@@ -338,12 +339,19 @@ EARLY = 12
 
 
 def dies_at_first_stranger(evidence: Evidence) -> bool:
-    """Whether unchanged cookies die early and for good, for every login."""
-    arms = [arm for arm in frozen_arms(evidence) if len(arm.clear) >= 3]
-    main = [arm for arm in arms if arm.note != "older"]
-    if not main or any(arm.pattern not in {Pattern.DEAD, Pattern.OUT} for arm in main):
+    """Whether sessions die early and for good, at every login and however they are visited."""
+    arms = evidence.arms_of(ArmKind.JAR, ArmKind.FROZEN, ArmKind.APP_ONLY)
+    main = [arm for arm in arms if len(arm.clear) >= 3 and arm.note in {"", "again", "confirmation"}]
+    if not frozen_arms(evidence) or any(arm.pattern not in {Pattern.DEAD, Pattern.OUT} for arm in main):
         return False
-    return any(arm.ins for arm in main) and all((first_out(arm) or 0) < EARLY for arm in main)
+    return _ever_in(evidence) and all((first_out(arm) or 0) < EARLY for arm in main)
+
+
+def _ever_in(evidence: Evidence) -> bool:
+    follow = [visit for login in evidence.logins for visit in login.follow]
+    return any(visit.outcome is Outcome.IN for visit in follow) or any(
+        arm.ins for arm in frozen_arms(evidence)
+    )
 
 
 def died(evidence: Evidence) -> tuple[Arm, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from limpet.doctor.evidence import ArmKind, CookieRole, Evidence, Outcome, Preflight
 from limpet.doctor.oracle import choose
@@ -29,6 +30,7 @@ class Record:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.path = urlsplit(url).path or "/"
         self.preflight = Preflight()
         self.first: Visit | None = None
         self.anonymous: list[Visit] = []
@@ -46,6 +48,7 @@ class Record:
         """Return the best oracle so far."""
         kinds = {ArmKind.NONE, ArmKind.OTHER_AGENT}
         with_session = [visit for arm in self.arms if arm.kind not in kinds for visit in arm.visits]
+        with_session += [visit for login in self.logins for visit in login.follow if visit.path == self.path]
         return choose(self.anonymous, with_session)
 
     def judged(self, arm: Arm) -> Arm:
@@ -114,7 +117,7 @@ class Record:
             replayed=tuple(self.replayed),
             kept=tuple(self.kept),
             aside=tuple(self.aside),
-            logins=tuple(self.logins),
+            logins=tuple(_judged_login(login, oracle) for login in self.logins),
             arms=tuple(arms),
             balancer_cookies=tuple(sorted(self.balancer_cookies)),
             rotating=self.rotating(),
@@ -144,3 +147,9 @@ def relabelled(visits: Iterable[Visit], names: set[str]) -> list[Visit]:
 
 def _judged(arm: Arm, oracle: Oracle) -> Arm:
     return replace(arm, visits=tuple(oracle.judged(visit) for visit in arm.visits))
+
+
+def _judged_login(login: Login, oracle: Oracle | None) -> Login:
+    if oracle is None:
+        return login
+    return replace(login, follow=tuple(oracle.judged(visit) for visit in login.follow))

@@ -28,6 +28,7 @@ class Visitor:
         facts: the last form of each cookie that was set.
         refused: cookies that only the lenient jar keeps.
         logged_in_at_s: monotonic; None before the login.
+        jar_after_submit: what a browser held when its credentials were taken, before any other page.
     """
 
     def __init__(self, client: Client, observer: Observer) -> None:
@@ -38,6 +39,7 @@ class Visitor:
         self.facts: dict[str, CookieFact] = {}
         self.refused: dict[str, CookieFact] = {}
         self.logged_in_at_s: float | None = None
+        self.jar_after_submit: Jar | None = None
 
     async def go(
         self,

@@ -41,7 +41,7 @@ def render(verdict: Verdict, *, took_s: float, is_verbose: bool = False) -> Rend
         parts += [_finding(finding), Text()]
     parts += [*_conclusion(verdict), *_arms(verdict), Text()]
     parts += [_rules("Ruled out", verdict.ruled_out, is_verbose=is_verbose)]
-    parts += [_rules("Not tested", verdict.not_tested, is_verbose=is_verbose)]
+    parts += [_not_tested(verdict.not_tested, is_verbose=is_verbose)]
     return Group(*parts)
 
 
@@ -94,7 +94,7 @@ def _conclusion(verdict: Verdict) -> Iterator[Text]:
     if bounds is not None and not bounds.lost:
         yield Text(
             f"0 of {bounds.visits} page loads lost: with 99 % certainty fewer than {bounds.loss:.1%} are. "
-            f"At that rate {bounds.loss_over_100:.0%} of users would be logged out within 100 page loads."
+            f"A user with 100 page loads may still be logged out with a chance of {bounds.loss_over_100:.0%}."
         )
     if verdict.evidence.oracle:
         yield Text(f"Logged in is told by: {verdict.evidence.oracle}", style="dim")
@@ -115,9 +115,20 @@ def _arm_name(arm: Arm) -> str:
 def _rules(name: str, reasons: Mapping[str, str], *, is_verbose: bool) -> RenderableType:
     if is_verbose:
         return Group(Text(name, style="dim"), _rows(iter(reasons.items())))
+    return _rows(iter([(name, ", ".join(sorted(reasons, key=_by_number)) or "nothing")]))
+
+
+def _not_tested(reasons: Mapping[str, str], *, is_verbose: bool) -> RenderableType:
+    # What would have to be done to test them is worth a line.
+    if is_verbose:
+        return _rules("Not tested", reasons, is_verbose=True)
     grouped: dict[str, list[str]] = {}
     for rule, reason in reasons.items():
         grouped.setdefault(reason, []).append(rule)
-    lines = [f"{', '.join(rules)}: {reason}" for reason, rules in grouped.items()]
-    rows = ((name if not number else "", line) for number, line in enumerate(lines or ["nothing"]))
+    lines = [f"{', '.join(sorted(rules, key=_by_number))}: {reason}" for reason, rules in grouped.items()]
+    rows = (("" if number else "Not tested", line) for number, line in enumerate(lines or ["nothing"]))
     return _rows(rows)
+
+
+def _by_number(rule: str) -> tuple[str, int]:
+    return rule[0], int(rule[1:])

@@ -37,6 +37,7 @@ async def submit(
         reply, answer = await visitor.go(
             url, method="POST", body=body, headers=(("content-type", content_type), *headers)
         )
+    visitor.jar_after_submit = visitor.jar.copy()
     follow = await _follow(visitor, reply)
     is_accepted = _is_accepted(reply, answer, url, page_url, form_url)
     return Attempt(is_accepted=is_accepted, before=before, submit=answer, follow=follow)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from limpet.doctor.evidence import ArmKind, Outcome, Pattern
 from limpet.doctor.probe.phases.login import log_in
+from limpet.doctor.probe.safety import MAX_LOGINS
 
 if TYPE_CHECKING:
     from limpet.doctor.cookie_jar import StoredCookie
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 #: A browser of another kind, for sites that bind sessions to it.
 _OTHER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 _LENIENT = 8
+_INSIST = 6
 _NONE = 5
 _BUSTED = 8
 _AFTER_SECOND = 3
@@ -35,17 +37,38 @@ async def arms(run: Run) -> None:
     if first is None:
         return
     run.tell("visiting as a browser")
-    await run.browse(first, run.plan.counts.jar)
+    browsed = await run.browse(first, run.plan.counts.jar)
     run.record.tested.add("jar")
     await _lenient(run, first)
+    if not browsed.ins:
+        await _insist(run, first)
     second = await log_in(run)
-    if second is not None:
+    if second is not None and browsed.ins:
         run.tell("looking at the first session again")
         await run.browse(first, _AFTER_SECOND, note="after the second login")
-    if run.plan.may_freeze and not run.record.rotating():
+    if run.record.oracle() is not None and run.plan.may_freeze and not run.record.rotating():
         await _frozen(run, second or first)
     run.tell("visiting without cookies")
     await run.replay(first, [], _NONE, kind=ArmKind.NONE)
+
+
+async def _insist(run: Run, first: LoggedIn) -> None:
+    # Never in: is the session too young, gone with the first page, or does one login of several not hold?
+    run.tell("visiting a session that is older")
+    await run.settle(first)
+    if (await run.browse(first, _INSIST, note="again")).ins:
+        return
+    for _ in range(MAX_LOGINS - 2):
+        run.tell("trying another login")
+        session = await log_in(run)
+        if session is None or (await _once_more(run, session)).ins:
+            return
+
+
+async def _once_more(run: Run, session: LoggedIn) -> Arm:
+    if run.plan.may_freeze:
+        return await run.replay(session, session.frozen, 2 * _INSIST, kind=ArmKind.FROZEN, note="again")
+    return await run.browse(session, _INSIST, note="again")
 
 
 async def _lenient(run: Run, session: LoggedIn) -> None:
@@ -64,12 +87,10 @@ async def _frozen(run: Run, session: LoggedIn) -> None:
     run.tell("visiting with unchanged cookies")
     frozen = await run.replay(session, session.frozen, counts.frozen, kind=ArmKind.FROZEN)
     run.record.tested.add("frozen")
-    bare = [each for each in session.frozen if each.name not in run.record.balancer_cookies]
     looked = [frozen]
-    if len(bare) < len(session.frozen):
-        run.tell("visiting without the balancer's cookies")
-        looked.append(await run.replay(session, bare, counts.app_only, kind=ArmKind.APP_ONLY))
-        run.record.tested.add("app only")
+    bare = await _app_only(run, session)
+    if bare is not None:
+        looked.append(bare)
     if any(_lost(arm) for arm in looked):
         await _explain(run, session, looked)
     if frozen.pattern is Pattern.OK:
@@ -79,6 +100,29 @@ async def _frozen(run: Run, session: LoggedIn) -> None:
         )
         run.record.tested.add("other agent")
     await _addresses(run, session)
+
+
+async def _app_only(run: Run, session: LoggedIn) -> Arm | None:
+    # Without the balancer's cookies, and without those that nobody knows: they may be a balancer's too.
+    bare = _app_cookies(run, session)
+    if len(bare) == len(session.frozen):
+        return None
+    run.tell("visiting without the balancer's cookies")
+    arm = await run.replay(session, bare, run.plan.counts.app_only, kind=ArmKind.APP_ONLY)
+    run.record.tested.add("app only")
+    dropped = {each.name for each in session.frozen} - {each.name for each in bare}
+    if not dropped & run.record.balancer_cookies:
+        if not arm.ins:
+            run.record.arms.pop()  # the app itself needs them
+            return None
+        if arm.outs:
+            run.record.balancer_cookies |= dropped
+    return arm
+
+
+def _app_cookies(run: Run, session: LoggedIn) -> list[StoredCookie]:
+    auth = run.record.auth_names()
+    return [each for each in session.frozen if each.name in auth]
 
 
 async def _explain(run: Run, session: LoggedIn, looked: list[Arm]) -> None:
@@ -109,7 +153,7 @@ def _lossy_kind(looked: list[Arm]) -> ArmKind:
 def _lossy_cookies(run: Run, session: LoggedIn, looked: list[Arm]) -> list[StoredCookie]:
     if _lossy_kind(looked) is ArmKind.FROZEN:
         return session.frozen
-    return [each for each in session.frozen if each.name not in run.record.balancer_cookies]
+    return _app_cookies(run, session)
 
 
 def _lost(arm: Arm) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from limpet.doctor.cookie_jar import place_of
 from limpet.doctor.evidence import CookieRole, Login
 from limpet.doctor.probe.run import LoggedIn
 from limpet.doctor.probe.safety import MAX_LOGINS, StoppedError
 
 if TYPE_CHECKING:
+    from limpet.doctor.cookie_jar import StoredCookie
     from limpet.doctor.evidence import CookieFact, Visit
     from limpet.doctor.probe.login.way import Attempt
     from limpet.doctor.probe.run import Run
@@ -43,7 +45,7 @@ async def log_in(run: Run) -> LoggedIn | None:
         _note_balancer_cookies(run, attempt)
         run.record.logins.append(_login(run, visitor, attempt, number))
         if attempt.is_accepted:
-            session = LoggedIn(visitor, visitor.cookies_for(run.url), number)
+            session = LoggedIn(visitor, _frozen(run, visitor, run.record.logins[-1]), number)
             run.sessions.append(session)
             return session
         if not is_csrf_refusal(attempt.submit):
@@ -80,6 +82,16 @@ def _note_balancer_cookies(run: Run, attempt: Attempt) -> None:
                 run.record.balancer_cookies.add(each.name)
 
 
+def _frozen(run: Run, visitor: Visitor, login: Login) -> list[StoredCookie]:
+    # As they were when the credentials were taken: the next page may already have lost the session.
+    early = visitor.jar_after_submit
+    if early is not None:
+        cookies = early.sent_to(place_of(run.url), time.time())
+        if set(login.auth) <= {each.name for each in cookies}:
+            return cookies
+    return visitor.cookies_for(run.url)
+
+
 def _login(run: Run, visitor: Visitor, attempt: Attempt, number: int) -> Login:
     way = run.plan.way
     held = visitor.held()
@@ -104,6 +116,8 @@ def _auth(run: Run, visitor: Visitor, attempt: Attempt, held: list[CookieFact]) 
     facts = {each.name: each for each in (*held, *visitor.refused.values()) if each.name not in balancers}
     answers = [each for each in (attempt.submit, *attempt.follow) if each is not None]
     changed = {each.name for visit in answers for each in visit.set_cookies if not each.is_deletion}
-    candidates = set(facts) & changed or set(facts)
-    sessions = {name for name in candidates if facts[name].role is CookieRole.SESSION}
-    return tuple(sorted(sessions or candidates))
+    sessions = {name for name, fact in facts.items() if fact.role is CookieRole.SESSION}
+    for names in (sessions & changed, sessions, set(facts) & changed, set(facts)):
+        if names:
+            return tuple(sorted(names))
+    return ()
