@@ -75,12 +75,17 @@ class AdminClient:
             raise click.BadParameter(str(error)) from None
 
     def get(self, path: str) -> dict[str, Any]:
-        """Ask for something.
+        """Ask for something; ends the command with exit code 2 if we may not.
 
         Raises:
             AdminRefusal: limpet knows no such thing.
         """
-        return self._call("GET", path, None)
+        try:
+            return self._call("GET", path, None)
+        except AdminRefusal as refusal:
+            if refusal.status in {401, 403}:
+                fail(str(refusal), EXIT_USAGE)
+            raise
 
     def call(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout_s: float = _TIMEOUT_S

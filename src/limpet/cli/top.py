@@ -23,7 +23,7 @@ from rich.live import Live
 
 from limpet.cli.admin_client import AdminRefusal, admin_option
 from limpet.cli.feed import FeedLostError, frames
-from limpet.cli.output import EXIT_UNREACHABLE, console, fail
+from limpet.cli.output import EXIT_UNREACHABLE, EXIT_USAGE, console, fail
 from limpet.cli.top_screen import screen
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def top(client: AdminClient, once: bool) -> None:
     except FeedLostError as error:
         fail(str(error), EXIT_UNREACHABLE)
     except AdminRefusal as refusal:
-        fail(str(refusal))
+        fail(str(refusal), EXIT_USAGE)
 
 
 def _print_once(client: AdminClient) -> None:

@@ -137,7 +137,10 @@ def test_beyond_loopback_there_has_to_be_a_token(tmp_path):
 
 def test_commands_bring_the_token(limpet, tmp_path, monkeypatch, run_limpet):
     running = limpet("up", "--target", "http://127.0.0.1:1", "--access-log", "off", LIMPET_ADMIN_TOKEN=TOKEN)
-    assert running.command("status").returncode != 0
+    for command in (["status"], ["top", "--once"]):
+        done = running.command(*command)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+        assert "commands read it from LIMPET_ADMIN_TOKEN" in done.stderr
     monkeypatch.setenv("LIMPET_ADMIN_TOKEN", TOKEN)
     assert running.command("status").returncode == 0
     assert running.end() == 0
