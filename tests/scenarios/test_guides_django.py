@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import guides
 import pytest
 from authority import Authority
+from ports import free_port
 from stores import SOUND, valkey
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Machine:
     def __init__(self, name: str, folder: Path, environ: dict[str, str]) -> None:
         self.name = name
         self.address = f"127.0.0.{ord(name) - ord('a') + 2}"
-        self.where = (self.address, guides.free_port(self.address))
+        self.where = (self.address, free_port(self.address))
         self._folder = folder / name
         self._environ = environ
 
@@ -130,7 +131,7 @@ class Site:
             machine.start()
             stack.callback(machine.pull_the_plug)
         pair = authority.issue(guides.SITE)
-        ports = {name: guides.free_port("127.0.0.1") for name in ("0.0.0.0:443", "0.0.0.0:80")}
+        ports = {name: free_port() for name in ("0.0.0.0:443", "0.0.0.0:80")}
         here = {f"{LIVE}fullchain.pem": pair["certificate"], f"{LIVE}privkey.pem": pair["key"]}
         here |= {old: f"127.0.0.1:{port}" for old, port in ports.items()}
         here |= {"/var/lib/limpet/acme": str(folder)}

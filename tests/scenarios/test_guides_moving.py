@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import guides
 import pytest
 from authority import Authority
+from ports import free_port
 from small_site import SmallSite
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Ground:
 
 
 def _free_at() -> At:
-    return {scheme: ("127.0.0.1", guides.free_port("127.0.0.1")) for scheme in ("http", "https")}
+    return {scheme: ("127.0.0.1", free_port()) for scheme in ("http", "https")}
 
 
 @pytest.fixture
@@ -213,7 +214,7 @@ def test_a_file_and_its_translation_do_the_same(ground: Ground, old: str, all_do
 
 
 def test_a_canary_and_the_way_back(ground: Ground) -> None:
-    port = guides.free_port("127.0.0.1")
+    port = free_port()
     text = GUIDE.block("# /etc/limpet/limpet.toml behind HAProxy")
     here = ground.servers_in(text) | {"10.0.0.5": "127.0.0.1", "0.0.0.0:8080": f"127.0.0.1:{port}"}
     canary = ground.running_limpet(guides.replaced(text, here))

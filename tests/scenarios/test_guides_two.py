@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import guides
 import pytest
 from authority import Authority
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ class Site:
         for each in self.folders:
             each.mkdir()
         self._listening = {
-            (address, port): f"{address}:{guides.free_port(address)}"
+            (address, port): f"{address}:{free_port(address)}"
             for address in BALANCERS
             for port in ("0.0.0.0:443", "0.0.0.0:80")
         }
@@ -112,7 +113,7 @@ class Site:
 def ports(tmp_path_factory):
     """Run the servers, and return where each is on its machine."""
     folder = tmp_path_factory.mktemp("servers")
-    ports = {name: guides.free_port(address) for name, address in SERVERS.items()}
+    ports = {name: free_port(address) for name, address in SERVERS.items()}
     with ExitStack() as stack:
         servers = []
         for name, address in SERVERS.items():

