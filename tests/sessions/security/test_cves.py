@@ -168,6 +168,7 @@ def test_cve_2011_4136_the_cache_reaches_no_session(valkey: ValkeyServer) -> Non
                 assert cache.make_key(name) != name
         assert browser.get("/state").json()["mine"] == 0
         cache.clear()
+        cache._cache.get_client().connection_pool.disconnect()  # which Django leaves open
 
 
 def test_cve_2019_16782_the_id_is_no_key_and_the_key_no_id(door: Door) -> None:
