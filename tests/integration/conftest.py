@@ -113,7 +113,7 @@ class Ground:
 
     async def until(self, condition):
         """Wait until a condition that the event loop brings about holds."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():  # noqa: ASYNC110  # whatever the balancer does meanwhile
                 await asyncio.sleep(0.005)
 

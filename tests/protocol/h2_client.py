@@ -99,7 +99,7 @@ class H2Client:
         return await self.answer(self.begin(*fields, **more))
 
     async def until(self, condition) -> None:
-        async with asyncio.timeout(10), self._changed:
+        async with asyncio.timeout(30), self._changed:
             await self._changed.wait_for(condition)
 
     async def close(self) -> None:

@@ -53,12 +53,13 @@ class Tally:
         return self.answers.total()
 
     async def more(self, count: int, method: str = "GET", status: int = 200) -> None:
-        """Wait for so many more answers of a kind."""
-        goal = self.answers[method, status] + count
-        async with asyncio.timeout(TIMEOUT_S * 2):
-            while self.answers[method, status] < goal:
-                self._answered.clear()
-                await self._answered.wait()
+        """Wait for so many more answers of a kind, as long as they keep coming."""
+        for _ in range(count):
+            before = self.answers[method, status]
+            async with asyncio.timeout(TIMEOUT_S):
+                while self.answers[method, status] == before:
+                    self._answered.clear()
+                    await self._answered.wait()
 
     def take(self, method: str, status: int) -> None:
         """Count an answer."""

@@ -22,7 +22,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 30.0
 
 
 class Target(http.server.ThreadingHTTPServer):

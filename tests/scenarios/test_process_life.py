@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 APPS = ["examples.flask_memory:app", "examples.fastapi_memory:app"]
-TIMEOUT_S = 20.0
+TIMEOUT_S = 30.0
 
 
 def is_running(pid: int) -> bool:

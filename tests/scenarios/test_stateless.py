@@ -56,10 +56,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"valkey://127.0.0.1:{request.getfixturevalue('server').port}"
 
 
-def kill_replicas(url: str, *, browsers: int, pages: int, every: int, kills: int) -> Tally:
-    """Shop for at least so many pages and kills of replicas; nobody may notice.
+def kill_replicas(url: str, *, browsers: int, requests: int, every: int, kills: int) -> None:
+    """Shop for at least so many requests and kills of replicas; nobody may notice.
 
-    A replica that comes back too often comes back later, so pages alone do not say how many can be killed.
+    A replica that comes back too often comes back later, so requests alone do not say how many can be killed.
     """
     killer = Killer(Random(3), every)
     tally = Tally(on_page=killer.on_page)
@@ -68,7 +68,8 @@ def kill_replicas(url: str, *, browsers: int, pages: int, every: int, kills: int
         async with shoppers(url, browsers, tally) as users:
             killer.is_on = True
             async with shopping(users, pause_s=0):
-                await tally.more(pages)
+                while tally.requests < requests:
+                    await tally.more(every)
                 async with asyncio.timeout(TIMEOUT_S):
                     while killer.kills < kills:
                         await tally.more(every)
@@ -80,26 +81,25 @@ def kill_replicas(url: str, *, browsers: int, pages: int, every: int, kills: int
     assert tally.logged_out == {}
     assert tally.cookies_set == browsers  # one for each login, and never another
     # A GET is repeated elsewhere unless its answer had begun to arrive: then it is cut. A busy machine
-    # may also make the store miss its deadline: the app says 503, and the user is in as before.
+    # may also make the store miss its deadline, nobody knows how often: the app says 503, and the user
+    # is in as before.
     assert tally.failed("GET").keys() <= {0, 503}
     assert tally.failed("POST").keys() <= {0, 502, 503}
-    assert tally.failed("GET").total() < 0.01 * tally.requests
-    return tally
+    assert tally.failed("GET")[0] < 0.01 * tally.requests
 
 
 def test_ten_thousand_requests_while_replicas_are_killed(server: ValkeyServer, limpet) -> None:
     running = limpet(
         "serve", FLASK, "--replicas", "5", "--session-store", f"valkey://127.0.0.1:{server.port}", *SHARED
     )
-    tally = kill_replicas(running.url, browsers=40, pages=8000, every=300, kills=8)
-    assert tally.requests >= 10_000
+    kill_replicas(running.url, browsers=40, requests=10_000, every=300, kills=8)
     assert running.end() == 0
 
 
 @pytest.mark.parametrize("app", APPS)
 def test_every_framework_and_store_while_replicas_are_killed(app: str, store: str, limpet) -> None:
     running = limpet("serve", app, "--replicas", "4", "--session-store", store, *SHARED)
-    kill_replicas(running.url, browsers=10, pages=500, every=100, kills=2)
+    kill_replicas(running.url, browsers=10, requests=600, every=100, kills=2)
     assert running.end() == 0
 
 
@@ -115,7 +115,7 @@ def test_a_store_that_freezes_and_a_store_that_is_killed(app: str, sound: Valkey
             async with shopping(users):
                 await tally.more(200)
                 os.kill(pid(sound), signal.SIGSTOP)
-                await asyncio.sleep(2)
+                await tally.more(20, "GET", 503)
                 os.kill(pid(sound), signal.SIGCONT)
                 await tally.more(200)
                 sound.terminate()

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Self
 
@@ -64,12 +65,13 @@ class Crowd:
             thread.join()
 
     def _ask(self) -> None:
-        with httpx.Client(base_url=self.url) as first:
+        # `verify` has no meaning here; without it each client would read all certificates of the machine.
+        with httpx.Client(base_url=self.url, verify=False) as first:
             home = first.get("/").text
             cookies = dict(first.cookies)
         while not self._stopping.is_set():
             try:
-                with httpx.Client(base_url=self.url, cookies=cookies) as client:
+                with httpx.Client(base_url=self.url, cookies=cookies, verify=False) as client:
                     answer = client.get("/")
             except httpx.HTTPError as error:
                 self.wrong.append(repr(error))
@@ -77,14 +79,16 @@ class Crowd:
                 self.answers += 1
                 if (answer.status_code, answer.text) != (200, home):
                     self.wrong.append(f"{answer.status_code} {answer.text} instead of {home}")
+            self._stopping.wait(0.01)  # who asks without a pause keeps the successor from starting
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("way", ["signal", "command"])
 def test_nobody_notices_an_upgrade(limpet, targets, workers, way) -> None:
     running = up(limpet, targets, "--workers", workers)
-    with httpx.Client(base_url=running.url, timeout=20) as kept:
+    with httpx.Client(base_url=running.url) as kept:
         assert kept.get("/").status_code == 200
+        began_s = time.monotonic()
         with Crowd(running.url) as crowd:
             slow: list[int] = []
             waiting = threading.Thread(target=lambda: slow.append(kept.get("/slow").status_code))
@@ -102,7 +106,8 @@ def test_nobody_notices_an_upgrade(limpet, targets, workers, way) -> None:
                 crowd._stopping.wait(0.02)
         assert slow == [200]
         assert crowd.wrong == []
-    assert httpx.get(f"http://{running.admin}/status").json()["uptime_s"] < 30
+    uptime_s = httpx.get(f"http://{running.admin}/status").json()["uptime_s"]
+    assert uptime_s <= time.monotonic() - began_s
     end(running, successor)
 
 
@@ -110,7 +115,7 @@ def end(running, successor: int) -> None:
     watched = os.pidfd_open(successor)
     try:
         os.kill(successor, signal.SIGTERM)
-        running._reader.join(20)  # its output ends with the last process that holds it
+        running._reader.join(30)  # its output ends with the last process that holds it
         assert not running._reader.is_alive()
     finally:
         os.close(watched)

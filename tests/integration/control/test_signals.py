@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-TIMEOUT_S = 20
+TIMEOUT_S = 30
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_workers_follow_what_control_discovers(play):
         assert {(await ground.get())[2] for _ in range(8)} == {b"A"}
         replace(path, json.dumps({"targets": [second.address]}))
         await ground.until(lambda: {a for a, *_ in members(ground).values()} == {second.address})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while {(await ground.get())[2] for _ in range(12)} != {b"B"}:
                 pass
 

@@ -22,7 +22,7 @@ def watch(play, api_server):
             discovery = api_server.settings(**settings)
             try:
                 await ground.start({"discovery": discovery, "health_check": UNCHECKED})
-                await asyncio.wait_for(api_server.watching.wait(), 5)
+                await asyncio.wait_for(api_server.watching.wait(), 30)
                 await story(ground, api_server)
             finally:
                 await api_server.stop()
@@ -127,7 +127,7 @@ def test_a_version_that_is_gone_is_listed_anew(watch):
         api.delete("web-1")
         api.compact()
         await ground.until(lambda: set(members(ground)) == {"c"})
-        await asyncio.wait_for(api.watching.wait(), 5)
+        await asyncio.wait_for(api.watching.wait(), 30)
         api.put(endpoint_slice("web-2", endpoint("127.0.0.4", "d")))
         await ground.until(lambda: set(members(ground)) == {"d"})
 
@@ -144,7 +144,7 @@ def test_half_a_line_changes_nothing(watch):
         api.cut()
         await ground.until(lambda: any("connection to the API server" in text for text in ground.messages))
         assert members(ground) == BOTH
-        await asyncio.wait_for(api.watching.wait(), 5)
+        await asyncio.wait_for(api.watching.wait(), 30)
         api.send(line[:50])
         api.end()
         await ground.until(lambda: any("answers again" in text for text in ground.messages))

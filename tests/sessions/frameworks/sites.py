@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 #: For what only comes late if something hangs.
-TIMEOUT_S = 20.0
+TIMEOUT_S = 30.0
 ADDRESS = "192.0.2.7"
 Headers = list[tuple[str, str]]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 30.0
 STARLETTE = """
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse

