@@ -11,6 +11,7 @@ from limpet.core.address import parse_address
 from limpet.core.balancing.policy import PolicySettings
 from limpet.core.cookies import CookieAttributes
 from limpet.core.model import ClientLimits, Forwarding, Listener, TargetLimits
+from limpet.core.relief.settings import Assumed, ReliefSettings
 from limpet.core.stickiness.contract import AfterRecovery, OnUnavailable
 from limpet.core.stickiness.settings import StickinessSettings
 from limpet.core.target import Target
@@ -192,6 +193,17 @@ def thresholds(settings: schema.HealthCheckSettings) -> HealthThresholds:
         healthy=settings.healthy_threshold,
         unhealthy=settings.unhealthy_threshold,
         passive=settings.passive_threshold,
+    )
+
+
+def relief(settings: schema.TargetGroupSettings) -> ReliefSettings:
+    """Return how a group's targets are relieved."""
+    given = settings.relief
+    return ReliefSettings(
+        is_on=given.enabled,
+        max_excess=given.max_excess,
+        moves_per_minute=given.moves_per_minute,
+        assumed=Assumed(settings.session_state),
     )
 
 

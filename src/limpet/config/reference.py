@@ -60,6 +60,7 @@ _SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
     ("Discovery", "[target_groups.NAME.discovery]", discovery_schema.DiscoverySettings),
     ("Stickiness", "[target_groups.NAME.stickiness]", schema.StickinessSettings),
     ("Health checks", "[target_groups.NAME.health_check]", schema.HealthCheckSettings),
+    ("Relief", "[target_groups.NAME.relief]", schema.ReliefSettings),
     ("Limits towards targets", "[target_groups.NAME.limits]", schema.LimitSettings),
     ("TLS towards targets", "[target_groups.NAME.tls]", schema.TargetTlsSettings),
     ("Limits towards clients", "[clients]", schema.ClientSettings),

@@ -205,6 +205,27 @@ class HealthCheckSettings(_Strict):
     )
 
 
+class ReliefSettings(_Strict):
+    """How targets that carry too much are relieved of sessions that any target can serve."""
+
+    enabled: Flag = Field(True, description="Whether sessions are ever moved for the sake of balance.")
+    max_excess: Number = Field(
+        0.25,
+        gt=0,
+        le=100,
+        description="A target may carry (1 + this) times its share of the requests in flight.",
+    )
+    moves_per_minute: Number = Field(
+        1.0,
+        ge=0,
+        le=60,
+        description=(
+            "Sessions that may get another home in a minute, as a share of the active ones, while a target "
+            "is more than a tenth above its share; below that a twenty-fifth of it."
+        ),
+    )
+
+
 class LimitSettings(_Strict):
     """What one target is asked to bear, and how long limpet waits for it."""
 
@@ -245,6 +266,14 @@ class TargetGroupSettings(_Strict):
     )
     stickiness: StickinessSettings = Field(StickinessSettings(), description="How sessions are pinned.")
     health_check: HealthCheckSettings = Field(HealthCheckSettings(), description="How targets are checked.")
+    session_state: Literal["auto", "portable", "pinned"] = Field(
+        "auto",
+        description=(
+            "Whether any target can serve any session: `auto` believes `limpet.sessions` in the app, and "
+            "nothing else; `portable` and `pinned` say it for all."
+        ),
+    )
+    relief: ReliefSettings = Field(ReliefSettings(), description="How hot targets are relieved.")
     limits: LimitSettings = Field(LimitSettings(), description="Limits and timeouts towards targets.")
     tls: TargetTlsSettings = Field(
         TargetTlsSettings(), description="TLS towards targets whose address says `https://`."

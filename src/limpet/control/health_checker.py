@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from limpet import __version__
 from limpet.config import compile as compiled
+from limpet.core.session_state import FLOOR_FIELD
 from limpet.core.target import Health
 from limpet.core.target_health import observe_check, observe_failed_request, recover_unchecked
 from limpet.errors import ProtocolError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from limpet.core.target import Target, TargetState
     from limpet.core.tls import TargetTls
     from limpet.errors import ErrorKind
+    from limpet.proxy.http1.response import Response
 
 _MAX_HEAD_BYTES = 65536
 _UNCHECKED_S = 0.5
@@ -111,30 +113,35 @@ class HealthChecker:
     async def _check_once(self, group: GroupState, state: TargetState, settings: HealthCheckSettings) -> None:
         if state.health in {Health.MAINTENANCE, Health.DRAINING}:
             return
-        is_success, detail = await check(state.target, settings, group.tls)
+        is_success, detail, fingerprint = await check(state.target, settings, group.tls)
+        if is_success and fingerprint != state.checked_fingerprint:
+            state.checked_fingerprint = fingerprint
+            self._on_change(group.name, state)
         if observe_check(state, compiled.thresholds(settings), is_success=is_success, detail=detail):
             self._on_change(group.name, state)
 
 
-async def check(target: Target, settings: HealthCheckSettings, tls: TargetTls) -> tuple[bool, str]:
+async def check(target: Target, settings: HealthCheckSettings, tls: TargetTls) -> tuple[bool, str, str]:
     """Check a target once.
 
     Args:
         tls: how TLS is spoken, if the target's address asks for it.
 
     Returns:
-        Whether it is healthy, and what was seen.
+        Whether it is healthy, what was seen, and the fingerprint of its session store: "" if it did
+        not say.
     """
     try:
         async with asyncio.timeout(settings.timeout_s):
-            status = await _ask(target, settings, tls)
+            response = await _ask(target, settings, tls)
     except TimeoutError:
-        return False, f"no answer within {settings.timeout_s:g} s"
+        return False, f"no answer within {settings.timeout_s:g} s", ""
     except OSError as error:
-        return False, why_not_connected(error)
+        return False, why_not_connected(error), ""
     except ProtocolError as error:
-        return False, error.detail
-    return matches(status, settings.matcher), f"status {status}"
+        return False, error.detail, ""
+    fingerprint = response.state.fingerprint if response.state is not None else ""
+    return matches(response.status, settings.matcher), f"status {response.status}", fingerprint
 
 
 def matches(status: int, matcher: str) -> bool:
@@ -146,7 +153,7 @@ def matches(status: int, matcher: str) -> bool:
     return False
 
 
-async def _ask(target: Target, settings: HealthCheckSettings, tls: TargetTls) -> int:
+async def _ask(target: Target, settings: HealthCheckSettings, tls: TargetTls) -> Response:
     address = target.address
     if address.path is not None:
         reader, writer = await asyncio.open_unix_connection(address.path)
@@ -170,7 +177,7 @@ async def _ask(target: Target, settings: HealthCheckSettings, tls: TargetTls) ->
                 data = data[len(response.head) :]
                 response = parse_response(data, b"GET")
             if response is not None:
-                return response.status
+                return response
             if len(data) > _MAX_HEAD_BYTES:
                 raise ConnectionResetError(None, "the response head is too large")
     finally:
@@ -183,6 +190,7 @@ def _request(address: Address, settings: HealthCheckSettings) -> bytes:
         "User-Agent": f"limpet/{__version__} (health check)",
         "Accept": "*/*",
         "Connection": "close",
+        FLOOR_FIELD: "0",  # asks what it knows of sessions
     }
     # Names of fields are the same in any case (RFC 9110 section 5.1): one given replaces ours.
     given = {name.lower() for name in settings.headers}

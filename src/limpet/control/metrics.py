@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from limpet import __version__
-from limpet.core.stickiness.contract import StickyStatus
+from limpet.control.session_numbers import MOVES, NOBODY, count_residents, session_events
 from limpet.core.target import Health
 from limpet.proxy.counters import (
     BUCKETS_S,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _TARGET = ["target_group", "target"]
 #: Sticky statuses that mean: the session has got another target than it had.
-_REPINNED = {StickyStatus.TARGET_GONE, StickyStatus.TARGET_DRAINING, StickyStatus.TARGET_UNAVAILABLE}
+_REPINNED = MOVES.keys()
 
 
 class Numbers(NamedTuple):
@@ -206,12 +206,27 @@ def _of_stickiness(numbers: Numbers) -> Iterable[Metric]:
         lambda key: (key.group, key.sticky.value) if key.sticky in _REPINNED and key.target else None,
         count,
     )
-    sessions = GaugeFamily("limpet_sessions", "Active sessions on a target.", labels=_TARGET)
+    sessions = GaugeFamily(
+        "limpet_sessions",
+        "Active sessions at home on a target; any other could serve the portable ones.",
+        labels=[*_TARGET, "state"],
+    )
     for group in numbers.balancer.state.groups.values():
-        counts = numbers.active[group.name].counts if group.name in numbers.active else {}
+        residences = numbers.active[group.name].residences if group.name in numbers.active else {}
+        residents = count_residents(residences.values(), group.relief.settings.assumed)
         for state in group.targets.values():
-            sessions.add_metric([group.name, state.id], counts.get(state.id, 0))
-    return [sticky, moved, sessions]
+            here = residents.get(state.id, NOBODY)
+            sessions.add_metric([group.name, state.id, "portable"], here.portable)
+            sessions.add_metric([group.name, state.id, "pinned"], here.pinned.total())
+    logouts = CounterFamily(
+        "limpet_suspected_logouts",
+        "Users who were in and seem to be out, by what routing had to do with it.",
+        labels=["target_group", "cause"],
+    )
+    for name, events in sorted(session_events(numbers.rows).items()):
+        for cause, number in sorted(events.suspected_logouts.items()):
+            logouts.add_metric([name, cause], number)
+    return [sticky, moved, sessions, logouts]
 
 
 def _fill(

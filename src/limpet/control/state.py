@@ -23,6 +23,7 @@ from limpet.core.active_sessions import ActiveSessions
 from limpet.core.availability import availability
 from limpet.core.balancing import POLICIES
 from limpet.core.model import Snapshot, TargetGroup
+from limpet.core.relief.relief import Relief
 from limpet.core.rules.group_pin import GroupPin
 from limpet.core.slow_start import is_over, ramped_weight
 from limpet.core.stickiness import KINDS
@@ -67,6 +68,7 @@ class GroupState:
     stickiness_settings: StickinessSettings
     sealing: Sealing
     sessions: ActiveSessions
+    relief: Relief
     drains: dict[str, Drain]
     tls: TargetTls
     first_batch: set[str]  # registered when nobody was serving: they do not start slowly
@@ -272,6 +274,7 @@ class State:
                 stickiness_settings=sticky_settings,
                 sealing=sealing,
                 sessions=ActiveSessions(window_s),
+                relief=Relief(compiled.relief(settings)),
                 drains={},
                 tls=tls,
                 first_batch=set(),
@@ -285,6 +288,7 @@ class State:
             group.stickiness = KINDS[settings.stickiness.type](sticky_settings, sealing)
             group.stickiness_settings, group.sealing = sticky_settings, sealing
         group.sessions.window_s = window_s
+        group.relief.settings = compiled.relief(settings)
         if settings.health_check.enabled != group.settings.health_check.enabled:
             unchecked = Health.INITIAL if settings.health_check.enabled else Health.UNAVAILABLE
             for state in group.targets.values():
@@ -384,6 +388,7 @@ def _freeze(group: GroupState, own_cookies: frozenset[bytes]) -> TargetGroup:
         stickiness=group.stickiness,
         sessions=group.sessions,
         limits=compiled.limits(group.settings.limits),
+        relief=group.relief,
         is_failing_open=verdict.is_failing_open,
         tls=group.tls,
         own_cookies=own_cookies,

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from limpet.core.relief.relief import Relief
 from limpet.core.tls import TargetTls
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class TargetGroup:
         stickiness: pins sessions to targets.
         sessions: which sessions were seen lately, and where.
         limits: timeouts and bounds per target.
+        relief: moves sessions away from targets that carry too much.
         is_failing_open: no target is healthy, so `available` holds all that are registered.
         tls: how its targets are spoken to, those whose address says https.
         own_cookies: names of limpet's cookies, those of other groups too; targets do not get them.
@@ -81,6 +83,7 @@ class TargetGroup:
     stickiness: Stickiness
     sessions: ActiveSessions
     limits: TargetLimits = field(default_factory=TargetLimits)
+    relief: Relief = field(default_factory=Relief)
     is_failing_open: bool = False
     tls: TargetTls = field(default_factory=TargetTls)
     own_cookies: frozenset[bytes] = frozenset()

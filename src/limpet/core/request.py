@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from limpet.core.session_state import SessionState
+
 Headers = list[tuple[bytes, bytes]]
 """Name and value pairs in the order of the message; names in lower case."""
 
@@ -82,13 +84,15 @@ class ResponseHead:
     Attributes:
         status: 100 to 599.
         headers: name (lower case) and value pairs, order kept.
+        state: what it says of its session; None if nothing.
     """
 
-    __slots__ = ("headers", "status")
+    __slots__ = ("headers", "state", "status")
 
-    def __init__(self, status: int, headers: Headers) -> None:
+    def __init__(self, status: int, headers: Headers, state: SessionState | None = None) -> None:
         self.status = status
         self.headers = headers
+        self.state = state
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of a header; `name` in lower case."""

@@ -11,6 +11,10 @@ For its browser sends several requests at a time: chosen one by one they would g
 targets, each answer would pin it to another, and the last to arrive would undo a login that was
 made in between. Placed by their key they meet, on every balancer and without a shared table,
 and so do the requests of a session that is only lent.
+
+A pinned session whose state is in a shared store may leave a target that could serve it, if that
+carries too much: see `relief`. Its new home is known here before the client has the new ticket, so
+requests that are under way with the old one follow.
 """
 
 from __future__ import annotations
@@ -19,9 +23,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from limpet.core.balancing.rendezvous import score
+from limpet.core.session_state import NO_FLOOR, STORE_IS_DOWN, Floor, Moved
 from limpet.core.stickiness.contract import (
+    NOTHING_CARRIED,
     NOTHING_TO_BIND,
     AfterRecovery,
+    Carried,
     Finding,
     OnUnavailable,
     StickyStatus,
@@ -33,9 +40,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from random import Random
 
+    from limpet.core.active_sessions import ActiveSession
     from limpet.core.clock import Now
     from limpet.core.model import TargetGroup
+    from limpet.core.relief.relief import Relieved
     from limpet.core.request import RequestHead, ResponseHead
+    from limpet.core.session_state import SessionState
     from limpet.core.stickiness.contract import Binding
     from limpet.core.stickiness.first_visits import Visit
     from limpet.core.target import TargetState
@@ -44,6 +54,12 @@ if TYPE_CHECKING:
 MEMBERSHIP_GRACE_S = 60.0
 #: The request went where its pin says.
 _BOUND = frozenset({StickyStatus.BOUND, StickyStatus.SEVERAL})
+#: Why a session has left its target, for `Limpet-Moved`.
+_WHY_LEFT = {
+    StickyStatus.TARGET_GONE: "gone",
+    StickyStatus.TARGET_UNAVAILABLE: "unavailable",
+    StickyStatus.TARGET_DRAINING: "drain",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +85,8 @@ class Decision:
         error: why there is no target.
         is_lent: the session keeps its pin, to a target that cannot serve it now.
         candidates: what the policy chose from; empty when no policy was asked.
+        session: what is known of the request's session; None for a first visit.
+        moved: what the target is told of a session that was at home elsewhere.
     """
 
     group: TargetGroup
@@ -79,6 +97,8 @@ class Decision:
     error: ErrorKind | None = None
     is_lent: bool = False
     candidates: tuple[Candidate, ...] = ()
+    session: ActiveSession | None = None
+    moved: Moved | None = None
     _text: bytes = b""
 
     @property
@@ -98,7 +118,7 @@ def route(group: TargetGroup, request: RequestHead, now: Now, rng: Random) -> De
     finding = group.stickiness.find(request, group.by_id, now)
     target_id = finding.target_id
     if target_id is not None:
-        return _keep_pin(group, finding, target_id, now)
+        return _keep_pin(group, finding, target_id, now, rng)
     if finding.session_key is not None:
         return _place(group, finding, finding.status, finding.session_key, group.available, now)
     first_visits = group.stickiness.first_visits
@@ -132,6 +152,11 @@ def reroute(
     """
     finding = decision.finding
     status = decision.status
+    if status is StickyStatus.LENT:
+        home = group.by_id.get(cast("str", finding.target_id))
+        if home is not None and home.takes_sticky and home.id not in tried:
+            return _stay(group, finding, home, decision.session)
+        status = StickyStatus.TARGET_UNAVAILABLE
     if status in _BOUND:
         if group.stickiness.on_unavailable is OnUnavailable.UNAVAILABLE:
             return None
@@ -150,11 +175,44 @@ def reroute(
 def bind_response(decision: Decision, request: RequestHead, response: ResponseHead, now: Now) -> Binding:
     """Say what the response has to carry so that the session stays where it was sent."""
     finding, target = decision.finding, decision.target
-    if finding.is_settled or target is None:
+    if target is None or (finding.is_settled and not has_news(decision)):
         return NOTHING_TO_BIND
     # A lent session stays pinned to its own target; it goes on, so its pin must not expire.
     home = finding.target_id if decision.is_lent and finding.target_id is not None else target.id
-    return decision.group.stickiness.bind(request, finding, home, response, now)
+    carried = _carried(decision, home, response)
+    return decision.group.stickiness.bind(request, finding, home, response, now, carried)
+
+
+def has_news(decision: Decision) -> bool:
+    """Whether the client's ticket is behind what is known of its session's data."""
+    session, ticket = decision.session, decision.finding.ticket
+    return session is not None and ticket is not None and session.floor != ticket.floor
+
+
+def take_state(decision: Decision, state: SessionState, mono_s: float) -> None:
+    """Note what a response says of its session, and of the target that sent it."""
+    target = decision.target
+    if target is None:
+        return
+    if state.is_portable:
+        target.seen_fingerprint = state.fingerprint
+    elif state.why == STORE_IS_DOWN:
+        decision.group.relief.store_failed(mono_s)
+    if decision.session is not None:
+        decision.session.take(state)
+
+
+def _carried(decision: Decision, home: str, response: ResponseHead) -> Carried:
+    session, ticket = decision.session, decision.finding.ticket
+    if session is None:  # a first visit
+        state = response.state
+        if state is None or state.version is None:
+            return NOTHING_CARRIED
+        return Carried(floor=Floor(state.version, state.tag))
+    epoch = ticket.epoch if ticket is not None else 0
+    if ticket is not None and ticket.target_id != home:
+        epoch += 1
+    return Carried(max(epoch, session.epoch), session.floor)
 
 
 def finish(decision: Decision, now: Now) -> None:
@@ -165,19 +223,85 @@ def finish(decision: Decision, now: Now) -> None:
         first_visits.leave(visit, now)
 
 
-def _keep_pin(group: TargetGroup, finding: Finding, target_id: str, now: Now) -> Decision:
+def _keep_pin(group: TargetGroup, finding: Finding, target_id: str, now: Now, rng: Random) -> Decision:
     pinned = group.by_id.get(target_id)
+    session = _known(group, finding, pinned)
+    if (
+        session is not None
+        and session.target is not pinned
+        and session.target.takes_sticky
+        and group.by_id.get(session.target.id) is session.target
+    ):  # it was given another home, and the ticket that says so is on its way
+        pinned, finding = session.target, finding.unsettled()
     if pinned is None or not pinned.takes_sticky:
         return _redistribute(group, finding, pinned, now)
+    if finding.ticket is not None:
+        if session is None:
+            session = _enter(group, finding, pinned, now)
+        relieved = group.relief.relieve(group, session, pinned, now.mono_s, rng)
+        if relieved is not None:
+            return _relieve(group, finding, session, pinned, relieved, now)
+    return _stay(group, finding, pinned, _touch(group, finding, pinned, now))
+
+
+def _stay(
+    group: TargetGroup, finding: Finding, pinned: TargetState, session: ActiveSession | None
+) -> Decision:
     group.policy.charge(pinned)
-    if finding.session_key is not None:
-        group.sessions.touch(finding.session_key, target_id, now.mono_s)
     decision = finding.decision
-    if decision is None or decision.group is not group:
+    if decision is None or decision.group is not group or decision.session is not session:
         is_one = finding.status is StickyStatus.FOUND
         status = StickyStatus.BOUND if is_one else finding.status
-        decision = finding.decision = Decision(group, pinned, status, finding, "sticky")
+        decision = finding.decision = Decision(group, pinned, status, finding, "sticky", session=session)
     return decision
+
+
+def _known(group: TargetGroup, finding: Finding, pinned: TargetState | None) -> ActiveSession | None:
+    # None also if the ticket is newer than what is known, or if another server has the old one's name.
+    key, ticket = finding.session_key, finding.ticket
+    session = group.sessions.get(key) if key is not None and ticket is not None else None
+    if session is None or ticket is None:
+        return None
+    if session.target is not pinned and session.epoch <= ticket.epoch:
+        return None
+    return session
+
+
+def _enter(group: TargetGroup, finding: Finding, home: TargetState, now: Now) -> ActiveSession:
+    session = group.sessions.touch(cast("bytes", finding.session_key), home, now.mono_s)
+    ticket = finding.ticket
+    if ticket is not None:
+        session.epoch = max(session.epoch, ticket.epoch)
+        if session.floor is NO_FLOOR and ticket.session_version:
+            session.raise_floor(ticket.floor)
+    return session
+
+
+def _touch(group: TargetGroup, finding: Finding, home: TargetState, now: Now) -> ActiveSession | None:
+    return _enter(group, finding, home, now) if finding.session_key is not None else None
+
+
+def _relieve(
+    group: TargetGroup,
+    finding: Finding,
+    session: ActiveSession,
+    home: TargetState,
+    relieved: Relieved,
+    now: Now,
+) -> Decision:
+    target, status, why = relieved
+    group.policy.charge(target)
+    moved = Moved(home.id, why)
+    if status is StickyStatus.LENT:
+        home.lent += 1
+        target.borrowed += 1
+        session = group.sessions.touch(session.key, home, now.mono_s)
+        reason = f"lent: {home.id} has {home.load} in flight"
+        return Decision(group, target, status, finding, reason, is_lent=True, session=session, moved=moved)
+    session.epoch += 1
+    group.sessions.touch(session.key, target, now.mono_s)
+    reason = f"moved from {home.id} ({why})"
+    return Decision(group, target, status, finding.unsettled(), reason, session=session, moved=moved)
 
 
 def _redistribute(group: TargetGroup, finding: Finding, pinned: TargetState | None, now: Now) -> Decision:
@@ -200,15 +324,27 @@ def _place(
     # Full targets are not left out: which are full changes from request to request.
     if not targets:
         return _no_target(group, finding, status)
-    target = max(targets, key=lambda state: score(key, state.id, state.weight))
+    session = group.sessions.get(key)
+    knowing = [target for target in targets if group.relief.may_serve(session, target)]
+    target = max(knowing or targets, key=lambda state: score(key, state.id, state.weight))
     group.policy.charge(target)
-    if finding.session_key is not None:
-        group.sessions.touch(finding.session_key, target.id, now.mono_s)
     if finding.visit is not None:
         finding.visit.target_id = target.id
     is_lent = _is_lent(group, finding, status, now)
-    reason = f"lent until {finding.target_id} is back" if is_lent else "placed by its key"
-    return Decision(group, target, status, finding, reason, is_lent=is_lent)
+    if finding.session_key is not None:
+        # Its epoch stays: one failed attempt must not take others with the same ticket away from home.
+        session = _enter(group, finding, target, now)
+    why = _WHY_LEFT.get(status)
+    return Decision(
+        group,
+        target,
+        status,
+        finding,
+        f"lent until {finding.target_id} is back" if is_lent else "placed by its key",
+        is_lent=is_lent,
+        session=session,
+        moved=Moved(finding.target_id, why) if why is not None and finding.target_id is not None else None,
+    )
 
 
 def _join(
@@ -239,6 +375,7 @@ def _pick(
     if not available:
         return _no_target(group, finding, finding.status)
     targets = _with_room(available, group.limits.max_in_flight)
+    targets = group.relief.for_new(targets)
     target = group.policy.pick(targets, request, now, rng)
     return Decision(
         group,

@@ -22,6 +22,8 @@ from typing import NamedTuple
 STATE_FIELD = "Limpet-State"
 MOVED_FIELD = "Limpet-Moved"
 FLOOR_FIELD = "Limpet-Floor"
+#: Why a session is pinned whose store did not answer.
+STORE_IS_DOWN = "store"
 #: Longer values are no states; ours have about 70 bytes.
 MAX_STATE_BYTES = 256
 #: Of `why` and `ended`; they become labels of metrics.

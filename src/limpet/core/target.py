@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -68,15 +69,22 @@ class TargetState:
     __slots__ = (
         "_place",
         "_row",
+        "borrowed",
+        "cap_here",
+        "checked_fingerprint",
         "consecutive",
         "errors",
         "failures",
         "health",
         "health_detail",
         "in_flight",
+        "lent",
         "queued",
         "ramp_started_s",
         "requests",
+        "response_s",
+        "seen_fingerprint",
+        "sheds",
         "takes_sticky",
         "target",
         "unhealthy_since_s",
@@ -93,11 +101,20 @@ class TargetState:
         self.ramp_started_s: float | None = None  # monotonic; None outside slow start
         self.unhealthy_since_s = 0.0  # monotonic
         self.takes_sticky = False  # whether a request pinned to it may be sent
+        self.checked_fingerprint = ""  # what health checks were told; see `core.session_state`
         # written by the data plane
         self.in_flight = 0
         self.queued = 0
         self.requests = 0
         self.errors = 0  # attempts that ended without a response
+        self.lent = 0  # requests of sessions at home here that another target served
+        self.borrowed = 0  # requests served for sessions at home elsewhere
+        self.seen_fingerprint = ""  # what responses have told
+        self.response_s = 0.0  # mean time to the head of a response
+        # set by relief: requests in flight from this worker above which it is relieved, and whether
+        # sessions are to move
+        self.cap_here = inf
+        self.sheds = False
         # such attempts in a row; a response sets it to 0, and so does control when a target recovers
         self.failures = 0
         self._row: memoryview | None = None
@@ -129,6 +146,12 @@ class TargetState:
     def load(self) -> int:
         """Requests in flight from all workers."""
         return self.in_flight if self._row is None else sum(self._row)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the store that it reads; "" if that is not known, or not for sure."""
+        seen, checked = self.seen_fingerprint, self.checked_fingerprint
+        return "" if seen and checked and seen != checked else seen or checked
 
     @property
     def is_shared(self) -> bool:

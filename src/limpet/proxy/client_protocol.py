@@ -22,6 +22,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, cast
 
+from limpet.core.active_sessions import PRECISION_S
 from limpet.core.stickiness.contract import StickyStatus
 from limpet.errors import ErrorKind, ProtocolError
 from limpet.proxy.exchange import AWAITING, Exchange
@@ -32,7 +33,10 @@ from limpet.proxy.proxy_protocol import parse_proxy_header
 from limpet.proxy.tls.certificate import certificate_fields
 
 if TYPE_CHECKING:
+    from limpet.core.active_sessions import ActiveSession
     from limpet.core.model import ClientLimits, Listener
+    from limpet.core.route import Decision
+    from limpet.core.target import TargetState
     from limpet.proxy.server import Proxy
     from limpet.proxy.target_protocol import TargetConnection
     from limpet.proxy.tunnel import Tunnel
@@ -316,6 +320,7 @@ class ClientConnection(asyncio.Protocol):
             return False
         decision = fields.decision
         finding = decision.finding
+        session = decision.session
         target = decision.target
         snapshot = proxy.snapshot
         rules = snapshot.rules.get(self.listener.name) if snapshot.rules else None
@@ -327,8 +332,10 @@ class ClientConnection(asyncio.Protocol):
             or (rules is None and decision.group is not snapshot.groups.get(self.listener.group))
             or (rules is None and self.listener.has_rules)
             or target is None
+            or session is None
             or not target.takes_sticky
             or decision.group.limits.max_in_flight
+            or not _stays(session, target, decision)
         ):
             return False
         pool = proxy.pools.get(target)
@@ -351,9 +358,10 @@ class ClientConnection(asyncio.Protocol):
         exchange.verdict = verdict
         now_s = exchange.start_s
         decision.group.policy.charge(target)
-        if now_s - finding.touched_s > 1.0 and finding.session_key is not None:
-            finding.touched_s = now_s
-            decision.group.sessions.touch(finding.session_key, target.id, now_s)
+        if now_s - session.seen_s > PRECISION_S:
+            decision.group.sessions.keep(session, now_s)
+        session.begin()
+        exchange.session = session
         target.requests += 1
         target.begin()
         connection = pool.idle.pop()
@@ -369,7 +377,8 @@ class ClientConnection(asyncio.Protocol):
         self.deadline_s = now_s + decision.group.limits.response_timeout_s
         edited = fields.edited(decision.group.own_cookies)
         connection.transport.write(
-            b"GET %b%b%bX-Request-Id: %b\r\n\r\n" % (path, edited, self._forwarded, exchange.request_id)
+            b"GET %b%b%bX-Request-Id: %b\r\n%b\r\n"
+            % (path, edited, self._forwarded, exchange.request_id, session.floor_line)
         )
         return True
 
@@ -580,6 +589,13 @@ class ClientConnection(asyncio.Protocol):
         self.resume()
         self.deadline_s = time.monotonic() + _LINGER_S
         self.transport.write_eof()
+
+
+def _stays(session: ActiveSession, target: TargetState, decision: Decision) -> bool:
+    if session.target is not target:
+        return False
+    is_hot = target.sheds or target.in_flight > target.cap_here
+    return not is_hot or not decision.group.relief.is_portable(session)
 
 
 def _rare_fields(request: Request, request_id: bytes, target: TargetConnection) -> bytes:

@@ -25,6 +25,10 @@ _WIDTH = len(BUCKETS_S) + 1
 FIRST_RESPONSE_BUCKET = FIRST_BUCKET + _WIDTH
 
 
+#: How much a target's mean response time follows the latest.
+_NEW_PART = 0.02
+
+
 class Outcome(NamedTuple):
     """What is told apart.
 
@@ -34,6 +38,7 @@ class Outcome(NamedTuple):
         sticky: what became of the request's stickiness; None if it was not routed.
         error: why limpet ended it; None if it did not.
         retries: attempts that failed before.
+        logout: why somebody who was in seems to be out; "" for the usual case.
     """
 
     group: str
@@ -42,6 +47,7 @@ class Outcome(NamedTuple):
     sticky: StickyStatus | None
     error: ErrorKind | None
     retries: int
+    logout: str = ""
 
 
 Rows: TypeAlias = "dict[Outcome, list[float]]"
@@ -62,9 +68,10 @@ class Counters:
         rows = self.rows
         for exchange in exchanges:
             decision = exchange.decision
-            key: tuple[str, str, int, StickyStatus | None, ErrorKind | None, int]
+            key: tuple[str, str, int, StickyStatus | None, ErrorKind | None, int, str]
+            target = None
             if decision is None:
-                key = ("", "", exchange.status, None, exchange.error, 0)
+                key = ("", "", exchange.status, None, exchange.error, 0, "")
             else:
                 target = decision.target
                 key = (
@@ -74,6 +81,7 @@ class Counters:
                     decision.status,
                     exchange.error,
                     len(exchange.attempts),
+                    exchange.logout,
                 )
             row = rows.get(key)  # type: ignore[call-overload]  # a tuple equals its named twin
             if row is None:
@@ -86,6 +94,8 @@ class Counters:
             if exchange.first_byte_s and exchange.sent_s:
                 took_s = exchange.first_byte_s - exchange.sent_s
                 row[RESPONSE_S] += took_s
+                if target is not None:
+                    target.response_s += (took_s - target.response_s) * _NEW_PART
                 row[FIRST_RESPONSE_BUCKET + bisect_left(BUCKETS_S, took_s)] += 1
 
 

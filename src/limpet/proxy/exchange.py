@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from limpet.core.clock import Now
 from limpet.core.request import ResponseHead
 from limpet.core.retry import SAFE_METHODS, may_retry
-from limpet.core.route import bind_response, finish, reroute, route
+from limpet.core.route import bind_response, finish, has_news, reroute, route, take_state
 from limpet.core.rules.group_pin import bind_group, leave_group
 from limpet.core.rules.rule import Surroundings
+from limpet.core.session_state import format_moved
+from limpet.core.stickiness.contract import StickyStatus
 from limpet.errors import ErrorKind
 from limpet.proxy.error_page import error_response
 from limpet.proxy.http1.chunked import chunk, last_chunk
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
+    from limpet.core.active_sessions import ActiveSession
     from limpet.core.model import Listener, Snapshot, TargetLimits
     from limpet.core.route import Decision
     from limpet.core.rules.field_edits import FieldEdits
@@ -88,6 +91,8 @@ class Exchange:
     detail = ""
     verdict: Verdict | None = None
     decision: Decision | None = None
+    session: ActiveSession | None = None
+    logout = ""
     attempts: Sequence[Attempt] = ()
     bytes_in = bytes_out = 0
     phase = QUEUED
@@ -135,6 +140,9 @@ class Exchange:
             return
         decision = route(group, self.request, Now(self.wall_s, self.start_s), proxy.rng)
         self.decision = self.request.fields.decision = decision
+        session = self.session = decision.session
+        if session is not None:
+            session.begin()
         self._dispatch(decision)
 
     def _obey_rules(self, snapshot: Snapshot, listener: Listener) -> str | None:
@@ -231,6 +239,7 @@ class Exchange:
         self.connection = connection
         connection.start(self)
         added = client.added_fields(request, self.request_id, connection)
+        added += _session_fields(decision)
         if self.trace is not None:
             added += b"traceparent: %b\r\n" % self.trace.header
         head = edit_request(request, decision.group.own_cookies, added)
@@ -366,6 +375,8 @@ class Exchange:
         if self.verdict is not None and self.verdict.response_edits is not None:
             edited = self.verdict.response_edits.edit_head(edited)
         self.client.transport.write(b"%b%b%b\r\n%b" % (edited, fields, switch, rest))
+        if self.session is not None:
+            self.session.tunnels += 1
         self.extend_tunnel()
         self.client.open_tunnel(tunnel)
 
@@ -456,7 +467,13 @@ class Exchange:
         decision = self.decision
         assert decision is not None  # noqa: S101  # routed before it is answered
         verdict = self.verdict
-        if not decision.finding.is_settled or (verdict is not None and verdict.choice is not None):
+        if response.state is not None:
+            take_state(decision, response.state, self.first_byte_s)
+        if (
+            not decision.finding.is_settled
+            or (verdict is not None and verdict.choice is not None)
+            or has_news(decision)
+        ):
             fields += self._binding(decision, response)
         fields += self.client.response_fields
         request = self.request.fields
@@ -482,7 +499,8 @@ class Exchange:
         bindings = []
         if verdict is not None and verdict.response_edits is not None:
             # A rule may make a response cacheable, and then it must carry no ticket.
-            head = ResponseHead(response.status, verdict.response_edits.edit_fields(response.headers))
+            edited = verdict.response_edits.edit_fields(response.headers)
+            head = ResponseHead(response.status, edited, response.state)
         if verdict is not None and verdict.choice is not None:
             bindings.append(bind_group(verdict.choice, self.request, head, now))
         bindings.append(bind_response(decision, self.request, head, now))
@@ -596,6 +614,7 @@ class Exchange:
             else:
                 self._drop_connection()
             self._leave_slot(pool)
+        self._leave_session(was_tunnel=was_tunnel)
         if decision is not None and decision.finding.visit is not None:
             finish(decision, Now(self.wall_s, now_s))
         if self.verdict is not None and self.verdict.choice is not None:
@@ -615,6 +634,13 @@ class Exchange:
                 waiting.remove(self)
                 target.queued -= 1
 
+    def _leave_session(self, *, was_tunnel: bool) -> None:
+        session = self.session
+        if session is not None:
+            session.in_flight -= 1
+            if was_tunnel:
+                session.tunnels -= 1
+
     def _leave_slot(self, pool: TargetPool) -> None:
         self.pool = None
         pool.state.end()
@@ -628,6 +654,20 @@ class Exchange:
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
+
+
+def _session_fields(decision: Decision) -> bytes:
+    # What the session layer is told; a group without stickiness knows no sessions.
+    session = decision.session
+    if session is not None:
+        fields = session.floor_line
+    elif decision.finding.status is StickyStatus.OFF:
+        return b""
+    else:
+        fields = b"Limpet-Floor: 0\r\n"
+    if decision.moved is None:
+        return fields
+    return fields + f"Limpet-Moved: {format_moved(decision.moved)}\r\n".encode()
 
 
 def _for_old_client(response: Response) -> bytes:

@@ -409,6 +409,7 @@ class Proxy:
         for each in [each for each in self.shaking if each.deadline_s < now_s]:
             each.on_deadline()
         for group in self.snapshot.groups.values():
+            group.relief.tick(group, now_s)
             oldest_s = now_s - group.limits.keep_alive_s
             for target in group.by_id.values():
                 pool = self.pools.get(target)

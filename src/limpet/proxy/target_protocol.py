@@ -17,6 +17,8 @@ from limpet.proxy.http1.chunked import ChunkedReader
 from limpet.proxy.http1.response import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
+    from limpet.core.route import Decision
+    from limpet.core.session_state import SessionState
     from limpet.proxy.exchange import Exchange
     from limpet.proxy.http1.response import Response
     from limpet.proxy.pool import TargetPool
@@ -165,6 +167,7 @@ class TargetConnection(asyncio.Protocol):
             or (exchange.verdict is not None and exchange.verdict.changes_response)
             or not decision.finding.is_settled
             or decision.finding.visit is not None
+            or (response.state is not None and _is_news(decision, response.state))
             or pool.waiting
             or exchange.client.proxy.is_draining
             or len(pool.idle) >= decision.group.limits.max_idle_connections
@@ -185,6 +188,9 @@ class TargetConnection(asyncio.Protocol):
         target = pool.state
         target.end()
         target.failures = 0
+        session = exchange.session
+        if session is not None:
+            session.in_flight -= 1
         pool.idle.append(self)
         client.end_known(exchange)
         client.proxy.record(exchange)
@@ -265,6 +271,11 @@ class TargetConnection(asyncio.Protocol):
             data = data[: self._left]
         self._response = None
         exchange.on_last_body(data, trailers)
+
+
+def _is_news(decision: Decision, state: SessionState) -> bool:
+    session = decision.session
+    return session is None or state != session.state
 
 
 def _why_lost(connection: TargetConnection, exc: Exception | None) -> str:

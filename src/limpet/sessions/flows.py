@@ -295,8 +295,16 @@ class _Save:
 
     def _merged(self, unsaved: list[Unsaved], current: Mapping[str, Field]) -> list[Unsaved]:
         # As the fields' rules want it; a strict change without a rule is given up.
-        merged = [self.session.fields.merged(each, current) for each in unsaved]
+        merged = [self._rebased(self.session.fields.merged(each, current), current) for each in unsaved]
         return [each for each in merged if each.merge or not is_overtaken(each.change, current)]
+
+    def _rebased(self, unsaved: Unsaved, current: Mapping[str, Field]) -> Unsaved:
+        # A field that holds what was read has not been changed, though a rotation may have numbered it anew.
+        name = unsaved.change.name
+        read, now = self._old().fields.get(name), current.get(name)
+        if read is None or now is None or read.data != now.data:
+            return unsaved
+        return unsaved._replace(change=unsaved.change._replace(base=now.version))
 
     def _commit_operation(
         self, key: Key, changes: tuple[Change, ...], meta: Meta | None, token: bytes

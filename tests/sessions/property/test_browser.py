@@ -37,6 +37,9 @@ class Browser(RuleBasedStateMachine):
             for secrets in (SECRETS, SECRETS[::-1])
         ]
         self.open: list[tuple[Sessions, Session, dict[str, Any]]] = []
+        # Of those: what each has read, and whether the id was changed since.
+        self.read: dict[int, dict[str, Any]] = {}
+        self.overtaken: set[int] = set()
         self.fields: dict[str, Any] = {}
         self.dead: list[str] = []
         self.cookie: str | None = None
@@ -59,6 +62,7 @@ class Browser(RuleBasedStateMachine):
         session = sessions.open(self.cookie)
         assert session.user_id == ("ann" if self.is_in else None)
         self.open.append((sessions, session, {}))
+        self.read[id(session)] = dict(self.fields)
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), field=st.sampled_from("abc"), value=st.integers(0, 99))
@@ -84,7 +88,7 @@ class Browser(RuleBasedStateMachine):
     def end_with_rotation(self, data: st.DataObject) -> None:
         at = data.draw(st.integers(0, len(self.open) - 1))
         self.open[at][1].rotate()
-        self._end(at, is_lost=False)
+        self._end(at, is_lost=False, rotates=True)
 
     @precondition(lambda self: self.open and self.is_in)
     @rule(data=st.data())
@@ -122,7 +126,7 @@ class Browser(RuleBasedStateMachine):
         for cookie in self.dead:
             assert self.servers[1].open(cookie).user_id is None
 
-    def _end(self, at: int, *, is_lost: bool) -> None:
+    def _end(self, at: int, *, is_lost: bool, rotates: bool = False) -> None:
         sessions, session, written = self.open.pop(at)
         headers = sessions.save(session)
         if self.is_in:
@@ -130,11 +134,19 @@ class Browser(RuleBasedStateMachine):
             if added:
                 self.fields["count"] = self.fields.get("count", 0) + added
             before = session.loaded.record.fields if session.loaded and session.loaded.record else {}
-            self.fields |= {
+            changed = {
                 name: value
                 for name, value in written.items()
                 if name not in before or self._changed(session, name)
             }
+            if id(session) in self.overtaken:  # what was written before a rotation does not undo it
+                read = self.read[id(session)]
+                changed = {
+                    name: value for name, value in changed.items() if self.fields.get(name) == read.get(name)
+                }
+            self.fields |= changed
+            if rotates and headers_of_cookie(headers):
+                self.overtaken |= {id(other) for _, other, _ in self.open}
         if not is_lost:
             self._take(headers)
 
@@ -149,9 +161,12 @@ class Browser(RuleBasedStateMachine):
             self.dead.append(cookie)
 
     def _take(self, headers: list[tuple[str, str]]) -> None:
-        for name, value in headers:
-            if name == "Set-Cookie":
-                self.cookie = value.split(";")[0].partition("=")[2] or None
+        for value in headers_of_cookie(headers):
+            self.cookie = value.split(";")[0].partition("=")[2] or None
+
+
+def headers_of_cookie(headers: list[tuple[str, str]]) -> list[str]:
+    return [value for name, value in headers if name == "Set-Cookie"]
 
 
 def test_any_order_of_requests() -> None:

@@ -9,8 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from limpet.control.metrics import exposition
 from limpet.control.plane.contract import Active, HandshakeTotals, Totals
+from limpet.core.active_sessions import Residence
 from limpet.core.address import Address
 from limpet.core.model import Listener
+from limpet.core.relief.relief import Relief
 from limpet.core.stickiness.contract import StickyStatus
 from limpet.core.target import Health, Target, TargetState
 from limpet.core.tls import KeyPair, ListenerTls
@@ -31,7 +33,7 @@ def row(*buckets: int, bytes_in: float = 0, duration_s: float = 0) -> list[float
 
 ROWS = {
     Outcome("web", "A", 200, StickyStatus.BOUND, None, 0): row(0, 0, 3, bytes_in=7, duration_s=0.25),
-    Outcome("web", "A", 200, StickyStatus.TARGET_GONE, None, 1): row(14),
+    Outcome("web", "A", 200, StickyStatus.TARGET_GONE, None, 1, "gone"): row(14),
     Outcome("web", "", 503, StickyStatus.ABSENT, ErrorKind.NO_TARGET, 2): row(0),
     Outcome("", "", 400, None, ErrorKind.BAD_REQUEST, 0): row(0),
 }
@@ -44,7 +46,8 @@ class Plane:
         return Totals(requests=6, connections=3, rejected_connections=2)
 
     async def active_sessions(self) -> dict[str, Active]:
-        return {"web": Active({"A": 5}, is_truncated=False)}
+        seen = {bytes([number]): Residence("A", "" if number < 3 else "memory", 1.0) for number in range(5)}
+        return {"web": Active(seen, is_truncated=False)}
 
     async def handshakes(self) -> HandshakeTotals:
         return HandshakeTotals(5, 2, {"timeout": 1})
@@ -56,7 +59,7 @@ class Plane:
 def samples(accept: str = "text/plain") -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     state = TargetState(Target(id="A", address=Address(host="127.0.0.1", port=1)))
     state.health = Health.HEALTHY
-    group = SimpleNamespace(name="web", targets={"A": state})
+    group = SimpleNamespace(name="web", targets={"A": state}, relief=Relief())
     pair = KeyPair(chain=b"", key=b"", names=("shop.example",), not_before_s=0, not_after_s=1e9)
     listener = Listener(
         address=Address(host="127.0.0.1", port=443), group="web", tls=ListenerTls(pairs=(pair,))
@@ -91,7 +94,9 @@ def test_requests_add_up() -> None:
     assert get("limpet_retries_total", target_group="web") == 3
     assert get("limpet_sticky_requests_total", target_group="web", status="bound") == 3
     assert get("limpet_repins_total", target_group="web", cause="target_gone") == 1
-    assert get("limpet_sessions", target_group="web", target="A") == 5
+    assert get("limpet_sessions", target_group="web", target="A", state="portable") == 3
+    assert get("limpet_sessions", target_group="web", target="A", state="pinned") == 2
+    assert get("limpet_suspected_logouts_total", target_group="web", cause="gone") == 1
     assert get("limpet_target_health", target_group="web", target="A", state="healthy") == 1
     assert get("limpet_request_body_bytes_total", target_group="web") == 7
     assert get("limpet_connections_rejected_total") == 2

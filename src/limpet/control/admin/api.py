@@ -17,6 +17,7 @@ from limpet.control.admin.status import describe, status
 from limpet.control.dashboard import pages
 from limpet.control.dashboard.feed import MAX_WATCHERS
 from limpet.control.metrics import exposition
+from limpet.control.session_numbers import NOBODY, count_residents
 from limpet.control.upgrade import UpgradeError
 from limpet.core.clock import Now
 from limpet.core.request import FieldBlock, RequestHead, ResponseHead
@@ -292,7 +293,8 @@ class Api:
     async def _answer(self, group: GroupState, state: TargetState, status: int = 200) -> Response:
         self._balancer.plane.refresh()
         active = (await self._balancer.plane.active_sessions())[group.name]
-        return JSONResponse({"target": describe(state, active.counts)}, status)
+        residents = count_residents(active.residences.values(), group.relief.settings.assumed)
+        return JSONResponse({"target": describe(state, residents.get(state.id, NOBODY))}, status)
 
     def _group(self, request: Request) -> GroupState:
         name = request.path_params["group"]

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from limpet import __version__
 from limpet.control import certificates
+from limpet.control.session_numbers import NOBODY, SessionEvents, count_residents, session_events
 from limpet.core.target import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from limpet.control.balancer import Balancer
+    from limpet.control.plane.contract import Active
+    from limpet.control.session_numbers import Residents
+    from limpet.control.state import GroupState
     from limpet.core.target import TargetState
 
 
 async def status(balancer: Balancer) -> dict[str, Any]:
     """Return what `limpet status` shows, as JSON-able values."""
     active = await balancer.plane.active_sessions()
+    events = session_events(await balancer.plane.outcomes())
     totals = balancer.plane.refresh()
     groups = []
     for group in balancer.state.groups.values():
@@ -31,7 +35,9 @@ async def status(balancer: Balancer) -> dict[str, Any]:
                 "is_failing_open": frozen.is_failing_open,
                 "sessions_are_truncated": active[group.name].is_truncated,
                 "sources": balancer.membership.describe(group.name),
-                "targets": [describe(state, active[group.name].counts) for state in group.targets.values()],
+                "session_state": group.settings.session_state,
+                **asdict(events.get(group.name, SessionEvents())),
+                "targets": described(group, active[group.name]),
             }
         )
     return {
@@ -52,16 +58,18 @@ async def status(balancer: Balancer) -> dict[str, Any]:
             for listener, bound in balancer.bound.items()
         ],
         "target_groups": groups,
-        "leaving": [describe(state, {}) for state in balancer.state.leaving],
+        "leaving": [describe(state, NOBODY) for state in balancer.state.leaving],
     }
 
 
-def describe(state: TargetState, sessions: Mapping[str, int]) -> dict[str, Any]:
-    """Return a target as JSON-able values.
+def described(group: GroupState, active: Active) -> list[dict[str, Any]]:
+    """Return a group's targets as JSON-able values."""
+    residents = count_residents(active.residences.values(), group.relief.settings.assumed)
+    return [describe(state, residents.get(state.id, NOBODY)) for state in group.targets.values()]
 
-    Args:
-        sessions: active ones by target id.
-    """
+
+def describe(state: TargetState, residents: Residents) -> dict[str, Any]:
+    """Return a target as JSON-able values."""
     return {
         "name": state.id,
         "address": str(state.target.address),
@@ -76,5 +84,9 @@ def describe(state: TargetState, sessions: Mapping[str, int]) -> dict[str, Any]:
         "queued": state.queued,
         "requests": state.requests,
         "errors": state.errors,
-        "sessions": sessions.get(state.id, 0),
+        "sessions": residents.portable + residents.pinned.total(),
+        "portable": residents.portable,
+        "pinned": residents.pinned.total(),
+        "pinned_by": dict(residents.pinned),
+        "last_pinned_idle_s": round(residents.last_pinned_idle_s, 1),
     }

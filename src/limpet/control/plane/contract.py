@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from limpet.config.schema import AccessLogSettings, TracingSettings
     from limpet.control.state import GroupState
+    from limpet.core.active_sessions import Residence
     from limpet.core.address import Address
     from limpet.core.model import Listener, Snapshot
     from limpet.core.target import TargetState
@@ -49,11 +50,11 @@ class Active(NamedTuple):
     """The active sessions of a target group.
 
     Attributes:
-        counts: by target id.
+        residences: by their keys.
         is_truncated: there were too many to remember, so the counts are too low.
     """
 
-    counts: Mapping[str, int]
+    residences: Mapping[bytes, Residence]
     is_truncated: bool
 
 
@@ -119,7 +120,7 @@ class DataPlane(Protocol):
         ...
 
     async def active_sessions(self) -> Mapping[str, Active]:
-        """Return how many sessions each target serves, by group."""
+        """Return which sessions were seen lately, and where, by group."""
         ...
 
     async def outcomes(self) -> Mapping[Outcome, list[float]]:

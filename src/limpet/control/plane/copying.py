@@ -1,8 +1,9 @@
 """How a snapshot travels from control to a worker.
 
-A snapshot is frozen, but for four kinds of objects that outlive it and keep books: the states of
-targets, policies, kinds of stickiness, and tables of active sessions. Each worker has its own of
-these, so they travel as what they were made of, and are found again or made at the other end.
+A snapshot is frozen, but for five kinds of objects that outlive it and keep books: the states of
+targets, policies, kinds of stickiness, tables of active sessions, and the books of relief. Each worker
+has its own of these, so they travel as what they were made of, and are found again or made at the other
+end.
 Everything else is copied as it is: a new field of a snapshot needs no change here.
 """
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from limpet.core.active_sessions import ActiveSessions
 from limpet.core.balancing import POLICIES
+from limpet.core.relief.relief import Relief
 from limpet.core.stickiness import KINDS
 from limpet.core.target import Health, Target, TargetState
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from limpet.control.state import GroupState
     from limpet.core.balancing.policy import PolicySettings
     from limpet.core.model import Snapshot
+    from limpet.core.relief.settings import ReliefSettings
     from limpet.core.rules.group_pin import GroupPin
     from limpet.core.stickiness.contract import Stickiness
     from limpet.core.stickiness.settings import Sealing, StickinessSettings
@@ -36,6 +39,7 @@ class _TargetCopy(NamedTuple):
     detail: str
     weight: float
     takes_sticky: bool
+    fingerprint: str
 
 
 class _PolicyCopy(NamedTuple):
@@ -54,6 +58,11 @@ class _StickinessCopy(NamedTuple):
 class _SessionsCopy(NamedTuple):
     group: str
     window_s: float
+
+
+class _ReliefCopy(NamedTuple):
+    group: str
+    settings: ReliefSettings
 
 
 def pack_snapshot(
@@ -86,6 +95,7 @@ class _Packer(pickle.Pickler):
             self._copies[id(group.stickiness)] = _StickinessCopy(
                 name, group.stickiness.kind, group.stickiness_settings, group.sealing
             )
+            self._copies[id(group.relief)] = _ReliefCopy(name, group.relief.settings)
             self._copies[id(group.sessions)] = _SessionsCopy(name, group.sessions.window_s)
         for name, pin in pins.items():
             self._copies[id(pin.stickiness)] = _StickinessCopy(
@@ -102,6 +112,7 @@ class _Packer(pickle.Pickler):
                 state.health_detail,
                 state.weight,
                 state.takes_sticky,
+                state.checked_fingerprint,
             )
         return self._copies.get(id(thing))
 
@@ -146,14 +157,18 @@ class Mirror:
         match copy:
             case _TargetCopy():
                 return self._target(copy)
-            case _PolicyCopy(group, algorithm, settings):
-                return self._keep("policy", group, copy, lambda: POLICIES[algorithm](settings))
+            case _PolicyCopy(group, algorithm):
+                return self._keep("policy", group, copy, lambda: POLICIES[algorithm](copy.settings))
             case _StickinessCopy(group):
                 return self._keep("stickiness", group, copy, lambda: self._stickiness(copy))
             case _SessionsCopy(group, window_s):
                 sessions = self._keep("sessions", group, None, lambda: ActiveSessions(window_s))
                 sessions.window_s = window_s
                 return sessions
+            case _ReliefCopy(group, settings):
+                relief = self._keep("relief", group, None, lambda: Relief(settings))
+                relief.settings = settings
+                return relief
         raise pickle.UnpicklingError("an unknown copy")
 
     def _keep(self, what: str, group: str, copy: Any, make: Callable[[], Any]) -> Any:
@@ -177,6 +192,7 @@ class Mirror:
             state.failures = 0  # it has recovered; see `core.target_health`
         state.target, state.health, state.health_detail = copy.target, copy.health, copy.detail
         state.weight, state.takes_sticky = copy.weight, copy.takes_sticky
+        state.checked_fingerprint = copy.fingerprint
         return state
 
 

@@ -98,10 +98,10 @@ class LocalPlane:
         return Totals(proxy.requests, len(proxy.clients), proxy.rejected_connections)
 
     async def active_sessions(self) -> Mapping[str, Active]:
-        """Return how many sessions each target serves, by group."""
+        """Return which sessions were seen lately, and where, by group."""
         now_s = time.monotonic()
         return {
-            name: Active(group.sessions.counts(now_s), group.sessions.is_truncated)
+            name: Active(group.sessions.residences(now_s), group.sessions.is_truncated)
             for name, group in self.proxy.snapshot.groups.items()
         }
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from limpet.config.schema import AccessLogSettings, TracingSettings
     from limpet.control.plane.contract import HandshakeTotals
+    from limpet.core.active_sessions import Residence
     from limpet.core.address import Address
     from limpet.core.model import Listener, TargetGroup
     from limpet.core.target import TargetState
@@ -144,11 +145,11 @@ class _Worker:
     async def _do_reopen_log(self) -> None:
         self._plane.reopen_log()
 
-    async def _do_active_sessions(self) -> dict[str, tuple[dict[bytes, str], bool]]:
+    async def _do_active_sessions(self) -> dict[str, tuple[dict[bytes, Residence], bool]]:
         self._plane.proxy.write_numbers()  # who asks will look at the board next
         groups, now_s = self._plane.proxy.snapshot.groups, time.monotonic()
         return {
-            name: (group.sessions.targets(now_s), group.sessions.is_truncated)
+            name: (group.sessions.residences(now_s), group.sessions.is_truncated)
             for name, group in groups.items()
         }
 

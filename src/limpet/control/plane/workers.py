@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from limpet.control.plane.channel import Channel
 from limpet.control.plane.contract import Active, HandshakeTotals, Totals
 from limpet.control.plane.copying import pack_snapshot
-from limpet.core.active_sessions import count_targets
+from limpet.core.active_sessions import join_residences
 from limpet.errors import ConfigError
 from limpet.proxy.board import SLOTS, Board, make_file
 from limpet.proxy.counters import add_rows
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from limpet.config.schema import AccessLogSettings, TracingSettings
     from limpet.control.state import GroupState
+    from limpet.core.active_sessions import Residence
     from limpet.core.address import Address
     from limpet.core.model import Listener, Snapshot, TargetGroup
     from limpet.core.target import TargetState
@@ -162,17 +163,17 @@ class Workers:
         )
 
     async def active_sessions(self) -> Mapping[str, Active]:
-        """Return how many sessions each target serves; one that two workers saw counts once."""
+        """Return which sessions were seen lately; one that two workers saw counts once."""
         names = self._snapshot[0].groups if self._snapshot is not None else {}
-        seen: dict[str, dict[bytes, str]] = {name: {} for name in names}
+        seen: dict[str, dict[bytes, Residence]] = {name: {} for name in names}
         truncated: set[str] = set()
         for answer in await self._ask("active_sessions"):
-            for name, (targets, is_truncated) in answer.items():
+            for name, (residences, is_truncated) in answer.items():
                 if name in seen:
-                    seen[name].update(targets)
+                    join_residences(seen[name], residences)
                 if is_truncated:
                     truncated.add(name)
-        return {name: Active(count_targets(targets), name in truncated) for name, targets in seen.items()}
+        return {name: Active(residences, name in truncated) for name, residences in seen.items()}
 
     async def outcomes(self) -> Mapping[Outcome, list[float]]:
         """Return what became of requests in all workers, those that are gone included."""

@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING
 
 from limpet.core.cookies import parse_set_cookie
 from limpet.core.stickiness.carrying import Carrying, is_subresource, may_carry
-from limpet.core.stickiness.contract import NOTHING_TO_BIND, Binding, Finding, StickyStatus
+from limpet.core.stickiness.contract import (
+    NOTHING_CARRIED,
+    NOTHING_TO_BIND,
+    Binding,
+    Carried,
+    Finding,
+    StickyStatus,
+)
 from limpet.core.stickiness.first_visits import FirstVisits
 from limpet.core.stickiness.settings import ExemptPaths
-from limpet.core.stickiness.ticket import Ticket, seal
+from limpet.core.stickiness.ticket import Ticket, seal, version_of
 from limpet.core.stickiness.ticket_cookies import TicketCookies
 
 if TYPE_CHECKING:
@@ -74,15 +81,22 @@ class AppCookie:
         return finding
 
     def bind(
-        self, request: RequestHead, finding: Finding, target_id: str, response: ResponseHead, now: Now
+        self,
+        request: RequestHead,
+        finding: Finding,
+        target_id: str,
+        response: ResponseHead,
+        now: Now,
+        carried: Carried = NOTHING_CARRIED,
     ) -> Binding:
         """Follow what the response does with the application's cookie."""
         app_cookie = self._app_cookie(response, now.wall_s)
         if app_cookie is None:
-            return self._carry_on(request, finding.ticket, target_id, response, now.wall_s)
+            return self._carry_on(request, finding.ticket, target_id, response, now.wall_s, carried)
         if app_cookie.is_deletion:
             return Binding([self._name + b"=; Max-Age=0; Path=/; HttpOnly" + _mirrored(app_cookie)])
-        pin = self._pin(self._follow(app_cookie, finding, target_id, now.wall_s), now.wall_s)
+        ticket = _carrying(self._follow(app_cookie, finding, target_id, now.wall_s), carried)
+        pin = self._pin(ticket, now.wall_s)
         return Binding([pin], make_private=may_carry(request, response, now.wall_s) is not Carrying.YES)
 
     def _carry_on(
@@ -92,15 +106,19 @@ class AppCookie:
         target_id: str,
         response: ResponseHead,
         wall_s: float,
+        carried: Carried,
     ) -> Binding:
-        # The application's cookie lives on as it is; the pin is sent anew if its target has changed,
+        # The application's cookie lives on as it is; the pin is sent anew if what it tells has changed,
         # or if a configured duration would end it.
-        if ticket is None or (ticket.target_id == target_id and not self._is_stale(ticket, wall_s)):
+        if ticket is None:
+            return NOTHING_TO_BIND
+        is_true = ticket.target_id == target_id and _carrying(ticket, carried) == ticket
+        if is_true and not self._is_stale(ticket, wall_s):
             return NOTHING_TO_BIND
         carrying = may_carry(request, response, wall_s)
         if carrying is Carrying.NO or is_subresource(request):
             return NOTHING_TO_BIND
-        renewed = ticket._replace(target_id=target_id, last_seen_s=ceil(wall_s))
+        renewed = _carrying(ticket._replace(target_id=target_id, last_seen_s=ceil(wall_s)), carried)
         return Binding([self._pin(renewed, wall_s)], make_private=carrying is Carrying.IF_PRIVATE)
 
     def _follow(self, app_cookie: SetCookie, finding: Finding, target_id: str, wall_s: float) -> Ticket:
@@ -143,6 +161,10 @@ class AppCookie:
     def _is_stale(self, ticket: Ticket, wall_s: float) -> bool:
         duration_s = self._settings.duration_s
         return bool(duration_s) and wall_s - ticket.last_seen_s >= duration_s / _STALE_PART
+
+
+def _carrying(ticket: Ticket, carried: Carried) -> Ticket:
+    return ticket._replace(epoch=carried.epoch, session_version=version_of(carried.floor))
 
 
 def _pinned(status: StickyStatus, ticket: Ticket, _: bool) -> Finding:

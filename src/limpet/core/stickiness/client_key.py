@@ -17,7 +17,14 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from limpet.core.stickiness.contract import NOTHING_TO_BIND, Binding, Finding, StickyStatus
+from limpet.core.stickiness.contract import (
+    NOTHING_CARRIED,
+    NOTHING_TO_BIND,
+    Binding,
+    Carried,
+    Finding,
+    StickyStatus,
+)
 from limpet.core.stickiness.settings import ExemptPaths
 
 if TYPE_CHECKING:
@@ -80,10 +87,16 @@ class SourceIp(_ClientKey):
         return self._find(_hashed(request.client_ip.encode()), now)
 
     def bind(
-        self, request: RequestHead, finding: Finding, target_id: str, response: ResponseHead, now: Now
+        self,
+        request: RequestHead,
+        finding: Finding,
+        target_id: str,
+        response: ResponseHead,
+        now: Now,
+        carried: Carried = NOTHING_CARRIED,
     ) -> Binding:
         """Remember where the client went."""
-        del request, response
+        del request, response, carried  # this kind has no ticket
         self._follow(finding, target_id, now.mono_s)
         return NOTHING_TO_BIND
 
@@ -106,10 +119,16 @@ class HeaderStickiness(_ClientKey):
         return Finding(StickyStatus.ABSENT) if value is None else self._find(_hashed(value), now)
 
     def bind(
-        self, request: RequestHead, finding: Finding, target_id: str, response: ResponseHead, now: Now
+        self,
+        request: RequestHead,
+        finding: Finding,
+        target_id: str,
+        response: ResponseHead,
+        now: Now,
+        carried: Carried = NOTHING_CARRIED,
     ) -> Binding:
         """Remember where the session went, be it named by the request or by the response."""
-        del request
+        del request, carried
         self._follow(finding, target_id, now.mono_s)
         made = response.header(self._header)
         if made is not None and _hashed(made) != finding.session_key:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from limpet.core.session_state import NO_FLOOR, Floor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +46,9 @@ class StickyStatus(StrEnum):
     TARGET_GONE = "target_gone"  # its target is not registered any more
     TARGET_UNAVAILABLE = "target_unavailable"  # its target is unhealthy or in maintenance
     TARGET_DRAINING = "target_draining"  # its target is being deregistered
+    TARGET_LEAVING = "target_leaving"  # its target is about to go, and it is portable: it has moved
+    MOVED = "moved"  # portable, and its target has too many sessions: it has another now
+    LENT = "lent"  # portable, and its target is busy: another serves this one request
 
 
 class OnUnavailable(Enum):
@@ -65,7 +70,7 @@ class Finding:
     """What a request says of its stickiness.
 
     A finding may serve every request that brings the same cookies: it is not changed once made,
-    but for its `visit`, `decision` and `touched_s`.
+    but for its `visit` and `decision`.
 
     Attributes:
         status: FOUND or SEVERAL with a `target_id`, or the reason why there is none.
@@ -78,7 +83,6 @@ class Finding:
         settled_until_s: wall clock; until then every request with the same fields has this very
             finding. 0 if a finding depends on more than the fields.
         decision: the last that kept this pin; the next is the same while its group is.
-        touched_s: monotonic; when its session was last noted as active.
     """
 
     status: StickyStatus
@@ -89,7 +93,6 @@ class Finding:
     is_settled: bool = False
     settled_until_s: float = 0.0
     decision: Decision | None = None
-    touched_s: float = 0.0
 
     def unsettled(self) -> Finding:
         """Return the same pin for a response that has to carry it."""
@@ -111,6 +114,21 @@ class Binding:
 
 
 NOTHING_TO_BIND = Binding()
+
+
+class Carried(NamedTuple):
+    """What a ticket tells beside its target.
+
+    Attributes:
+        epoch: of the session's home.
+        floor: the version of its data that its client may have seen.
+    """
+
+    epoch: int = 0
+    floor: Floor = NO_FLOOR
+
+
+NOTHING_CARRIED = Carried()
 
 
 class Stickiness(Protocol):
@@ -148,11 +166,17 @@ class Stickiness(Protocol):
         ...
 
     def bind(
-        self, request: RequestHead, finding: Finding, target_id: str, response: ResponseHead, now: Now
+        self,
+        request: RequestHead,
+        finding: Finding,
+        target_id: str,
+        response: ResponseHead,
+        now: Now,
+        carried: Carried = NOTHING_CARRIED,
     ) -> Binding:
         """Say what pins the session to `target_id`, now that the response's head is known.
 
-        Not called when `finding.is_settled`. Of a session that is only lent, `target_id` is the
-        target that it returns to.
+        Not called when `finding.is_settled`, unless `carried` is news. Of a session that is only
+        lent, `target_id` is the target that it returns to.
         """
         ...

@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING
 
 from limpet.core.cookies import CookieAttributes
 from limpet.core.stickiness.carrying import Carrying, is_subresource, may_carry
-from limpet.core.stickiness.contract import NOTHING_TO_BIND, Binding, Finding, StickyStatus
+from limpet.core.stickiness.contract import (
+    NOTHING_CARRIED,
+    NOTHING_TO_BIND,
+    Binding,
+    Carried,
+    Finding,
+    StickyStatus,
+)
 from limpet.core.stickiness.first_visits import FirstVisits
 from limpet.core.stickiness.settings import ExemptPaths
-from limpet.core.stickiness.ticket import Ticket, seal
+from limpet.core.stickiness.ticket import Ticket, seal, version_of
 from limpet.core.stickiness.ticket_cookies import TicketCookies
 
 if TYPE_CHECKING:
@@ -83,7 +90,13 @@ class LbCookie:
         return finding.unsettled()
 
     def bind(
-        self, request: RequestHead, finding: Finding, target_id: str, response: ResponseHead, now: Now
+        self,
+        request: RequestHead,
+        finding: Finding,
+        target_id: str,
+        response: ResponseHead,
+        now: Now,
+        carried: Carried = NOTHING_CARRIED,
     ) -> Binding:
         """Seal a ticket for `target_id`, unless the response must not carry one."""
         if finding.status is StickyStatus.EXEMPT or self._is_bare(request):
@@ -91,7 +104,9 @@ class LbCookie:
         carrying = may_carry(request, response, now.wall_s)
         if carrying is Carrying.NO:
             return NOTHING_TO_BIND
-        ticket = self._ticket(finding, target_id, ceil(now.wall_s))
+        ticket = self._ticket(finding, target_id, ceil(now.wall_s))._replace(
+            epoch=carried.epoch, session_version=version_of(carried.floor)
+        )
         value = seal(ticket, self._sealing.ring, self._sealing.entropy)
         cookies = [self._set_cookie(self._name, value, self._settings.attributes, request)]
         if self._settings.has_cross_site_twin:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from limpet.core.stickiness.contract import (
+    NOTHING_CARRIED,
     NOTHING_TO_BIND,
     AfterRecovery,
     Binding,
+    Carried,
     Finding,
     OnUnavailable,
     StickyStatus,
@@ -42,8 +44,14 @@ class Off:
         return _FOUND_NOTHING
 
     def bind(
-        self, request: RequestHead, finding: Finding, target_id: str, response: ResponseHead, now: Now
+        self,
+        request: RequestHead,
+        finding: Finding,
+        target_id: str,
+        response: ResponseHead,
+        now: Now,
+        carried: Carried = NOTHING_CARRIED,
     ) -> Binding:
         """Bind nothing."""
-        del request, finding, target_id, response, now
+        del request, finding, target_id, response, now, carried
         return NOTHING_TO_BIND

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cryptography.exceptions import InvalidTag
 
 from limpet.core.key_ring import KEY_ID_BYTES
+from limpet.core.session_state import Floor
 from limpet.core.stickiness.contract import StickyStatus
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _VERSION = b"1."
 _NONCE_BYTES = 12
 _FIXED = struct.Struct("!16sIIIIQ")
 _LENGTH = struct.Struct("!H")
+_VERSION_BITS = 32
+_MAX_VERSION = 0xFFFF_FFFF
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _PADDING = (b"", b"", b"==", b"=")
 #: Longest value worth decoding; browsers keep no cookie above 4096 bytes.
@@ -50,8 +53,8 @@ class Ticket(NamedTuple):
         group: the target group that it belongs to.
         issued_at_s: wall clock, whole seconds; when the session began.
         last_seen_s: wall clock, whole seconds; when the ticket was sealed last.
-        epoch: of the membership, as known to the balancer that sealed it.
-        session_version: last version of the session's data, for the session layer; 0 if unknown.
+        epoch: grows with each change of the target: of two tickets of a session the later is newer.
+        session_version: `floor` as one number: the tag, then the version in the lower half; 0 if unknown.
         expires_at_s: wall clock; the end that an app's cookie gave it; 0 for none.
         attributes: of the cookie that carries it, if they must outlive a re-pin.
     """
@@ -65,6 +68,21 @@ class Ticket(NamedTuple):
     session_version: int = 0
     expires_at_s: int = 0
     attributes: bytes = b""
+
+    @property
+    def floor(self) -> Floor:
+        """The version of the session's data that its client may have seen."""
+        tag, version = self.session_version >> _VERSION_BITS, self.session_version & _MAX_VERSION
+        return Floor(version, f"{tag:08x}" if tag else "")
+
+
+def version_of(floor: Floor) -> int:
+    """Return the `session_version` of a floor.
+
+    A floor that is too high would never be reached, so a version without a place is cut down.
+    """
+    tag = int(floor.tag or "0", 16)
+    return (tag << _VERSION_BITS) + min(floor.version, _MAX_VERSION)
 
 
 def seal(ticket: Ticket, ring: KeyRing, entropy: Callable[[int], bytes]) -> bytes:

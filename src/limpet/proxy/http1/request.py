@@ -50,7 +50,13 @@ _FORWARDED = (
     b"x-real-ip",
 )
 #: Only limpet may say them, whoever sends the request.
-_CERTIFICATE = (b"x-client-cert-subject", b"x-client-cert-fingerprint")
+_OWN = (
+    b"x-client-cert-subject",
+    b"x-client-cert-fingerprint",
+    b"limpet-state",
+    b"limpet-moved",
+    b"limpet-floor",
+)
 _READ = (
     b"host",
     b"cookie",
@@ -75,8 +81,8 @@ def _underscored(names: tuple[bytes, ...]) -> set[bytes]:
 
 #: Underscored doubles of fields that limpet reads or writes, and what only limpet may say; always cut.
 _DOUBLES = frozenset(
-    _underscored((*_FORWARDED, *_READ, *_CERTIFICATE, b"proxy-connection", b"keep-alive", b"remote-user"))
-) | frozenset(_CERTIFICATE)
+    _underscored((*_FORWARDED, *_READ, *_OWN, b"proxy-connection", b"keep-alive", b"remote-user"))
+) | frozenset(_OWN)
 _SPECIAL = frozenset(_FORWARDED) | frozenset(_READ) | HOP_BY_HOP | _DOUBLES
 
 _CONNECTION_ONLY = frozenset({b"close", b"keep-alive"})
@@ -383,7 +389,7 @@ def _read_fields(block: RequestFields, fields: Headers) -> None:  # noqa: C901, 
                 block.cuts.append(field)
         elif name in _FORWARDED:
             block.forwarded.append(field)
-        else:  # hop-by-hop, an underscored double, of a certificate, or HTTP2-Settings
+        else:  # hop-by-hop, an underscored double, limpet's own, or HTTP2-Settings
             if name == b"upgrade":
                 upgrade = value if not upgrade else upgrade + b", " + value
             block.cuts.append(field)

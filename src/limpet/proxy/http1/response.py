@@ -9,6 +9,7 @@ from gunicorn_h1c import IncompleteError, ParseError
 from gunicorn_h1c import parse_response as parse_head
 
 from limpet.core.request import ResponseHead
+from limpet.core.session_state import STATE_FIELD, parse_state
 from limpet.errors import ErrorKind, ProtocolError
 from limpet.proxy.http1.fields import HOP_BY_HOP, connection_options, content_length, cut_fields
 
@@ -25,7 +26,9 @@ _BAD = ErrorKind.BAD_RESPONSE
 _MAX_HEAD_BYTES = 65536
 _MAX_KNOWN = 512
 _MAX_KNOWN_BYTES = 4096
-_SPECIAL = HOP_BY_HOP | {b"content-length", b"transfer-encoding"}
+#: Meant for limpet alone.
+_STATE = STATE_FIELD.lower().encode()
+_SPECIAL = HOP_BY_HOP | {b"content-length", b"transfer-encoding", _STATE}
 
 
 class Response(ResponseHead):
@@ -179,6 +182,8 @@ def _read_fields(response: Response, fields: Headers, method: bytes) -> None:
                 connection.append(value)
             elif name == b"upgrade":
                 response.upgrade = value
+            elif name == _STATE:
+                response.state = parse_state(value)
             response.cuts.append(field)
     response.body_length = _body_length(response, lengths, codings, method)
     if connection:

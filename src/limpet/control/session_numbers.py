@@ -1,0 +1,99 @@
+"""What is counted of sessions: where they live, what moved them, and who may have been logged out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from limpet.core.active_sessions import TUNNEL
+from limpet.core.relief.settings import why_pinned
+from limpet.core.stickiness.contract import StickyStatus
+from limpet.proxy.counters import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from limpet.core.active_sessions import Residence
+    from limpet.core.relief.settings import Assumed
+    from limpet.proxy.counters import Outcome
+
+#: Sticky statuses of the first request that a session's new home got, by what drove it there.
+MOVES = {
+    StickyStatus.MOVED: "balance",
+    StickyStatus.TARGET_LEAVING: "drain",
+    StickyStatus.TARGET_DRAINING: "drain",
+    StickyStatus.TARGET_UNAVAILABLE: "unavailable",
+    StickyStatus.TARGET_GONE: "gone",
+}
+
+
+@dataclass(slots=True)
+class Residents:
+    """The active sessions that are at home at one target.
+
+    Attributes:
+        portable: that any target could serve.
+        pinned: that it alone can, by reason.
+        last_pinned_idle_s: how long the latest of the pinned has been idle, those with an open tunnel
+            left out, for which nobody can say when they end; 0 if there is none.
+    """
+
+    portable: int = 0
+    pinned: Counter[str] = field(default_factory=Counter)
+    last_pinned_idle_s: float = 0.0
+
+
+NOBODY = Residents()
+
+
+def count_residents(residences: Iterable[Residence], assumed: Assumed) -> dict[str, Residents]:
+    """Return who lives where, by target id.
+
+    Args:
+        assumed: what the configuration says of the group's sessions.
+    """
+    found: dict[str, Residents] = {}
+    for residence in residences:
+        residents = found.setdefault(residence.target_id, Residents())
+        why = why_pinned(residence, assumed)
+        if not why:
+            residents.portable += 1
+            continue
+        if why != TUNNEL:
+            known_s = residents.last_pinned_idle_s
+            is_first = not residents.pinned.total() - residents.pinned[TUNNEL]
+            residents.last_pinned_idle_s = residence.idle_s if is_first else min(known_s, residence.idle_s)
+        residents.pinned[why] += 1
+    return found
+
+
+@dataclass(slots=True)
+class SessionEvents:
+    """What has happened to a group's sessions since the start.
+
+    Attributes:
+        moves: sessions that got another home, by cause.
+        lent: requests that another target served while the session stayed at home.
+        suspected_logouts: users who were in and seem to be out, by cause.
+    """
+
+    moves: Counter[str] = field(default_factory=Counter)
+    lent: int = 0
+    suspected_logouts: Counter[str] = field(default_factory=Counter)
+
+
+def session_events(rows: Mapping[Outcome, list[float]]) -> dict[str, SessionEvents]:
+    """Return what has happened, by group."""
+    found: dict[str, SessionEvents] = {}
+    for outcome, row in rows.items():
+        events = found.setdefault(outcome.group, SessionEvents())
+        number = count(row)
+        why = MOVES.get(outcome.sticky) if outcome.sticky is not None and outcome.target else None
+        if why is not None:
+            events.moves[why] += number
+        if outcome.sticky is StickyStatus.LENT:
+            events.lent += number
+        if outcome.logout:
+            events.suspected_logouts[outcome.logout] += number
+    return found
