@@ -82,6 +82,14 @@ class SessionEvents:
     lent: int = 0
     suspected_logouts: Counter[str] = field(default_factory=Counter)
 
+    def as_json(self) -> dict[str, object]:
+        """Return them as JSON-able values."""
+        return {
+            "moves": dict(self.moves),
+            "lent": self.lent,
+            "suspected_logouts": dict(self.suspected_logouts),
+        }
+
 
 def session_events(rows: Mapping[Outcome, list[float]]) -> dict[str, SessionEvents]:
     """Return what has happened, by group."""

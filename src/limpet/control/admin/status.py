@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from limpet import __version__
@@ -36,7 +35,7 @@ async def status(balancer: Balancer) -> dict[str, Any]:
                 "sessions_are_truncated": active[group.name].is_truncated,
                 "sources": balancer.membership.describe(group.name),
                 "session_state": group.settings.session_state,
-                **asdict(events.get(group.name, SessionEvents())),
+                **events.get(group.name, SessionEvents()).as_json(),
                 "targets": described(group, active[group.name]),
             }
         )
