@@ -44,7 +44,7 @@ class ActiveSession:
         tunnels: WebSockets and the like that are open.
         state: what its last response said of it; None if none has said anything.
         floor: what a target must have read at least; `floor_line` tells it that.
-        is_in: somebody is logged in, as far as anything has told.
+        is_in: somebody is logged in, as far as anything has told; see `logouts`.
     """
 
     __slots__ = (
@@ -110,8 +110,6 @@ class ActiveSession:
         self.state = state
         if state.version is not None:
             self.raise_floor(Floor(state.version, state.tag))
-        if state.has_user is not None:
-            self.is_in = state.has_user
 
     def raise_floor(self, floor: Floor) -> None:
         """Note what its client may have seen; that of another session id replaces what was known."""

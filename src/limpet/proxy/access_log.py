@@ -195,6 +195,7 @@ def describe(exchange: Exchange) -> dict[str, object]:
         "sent_ms": _ms(exchange.sent_s, start_s),
         "first_byte_ms": _ms(exchange.first_byte_s, start_s),
         "total_ms": _ms(exchange.ended_s, start_s),
+        "suspected_logout": exchange.logout or None,
         "error": error.label if error is not None else None,
         "error_source": error.source.value if error is not None else None,
         "detail": exchange.detail or None,

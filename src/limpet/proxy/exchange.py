@@ -20,6 +20,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from limpet.core.clock import Now
+from limpet.core.logouts import may_tell, suspect
 from limpet.core.request import ResponseHead
 from limpet.core.retry import SAFE_METHODS, may_retry
 from limpet.core.route import bind_response, finish, has_news, reroute, route, take_state
@@ -79,6 +80,8 @@ class Exchange:
         verdict: of the listener's rules; None if it has none.
         status: sent to the client; 0 if nothing was.
         error: why limpet itself ended the request; None if a response was relayed whole.
+        session: whose request it is, as far as that is known.
+        logout: why somebody who was in seems to be out; "" for the usual case.
         attempts: targets that were tried in vain.
         bytes_in: body bytes received from the client.
         bytes_out: body bytes sent to the client.
@@ -467,8 +470,8 @@ class Exchange:
         decision = self.decision
         assert decision is not None  # noqa: S101  # routed before it is answered
         verdict = self.verdict
-        if response.state is not None:
-            take_state(decision, response.state, self.first_byte_s)
+        if may_tell(self.request, response):
+            self._learn(decision, response)
         if (
             not decision.finding.is_settled
             or (verdict is not None and verdict.choice is not None)
@@ -491,6 +494,13 @@ class Exchange:
         if self.closes_client:
             return fields + b"Connection: close\r\n"
         return fields if request.minor_version else fields + b"Connection: keep-alive\r\n"
+
+    def _learn(self, decision: Decision, response: Response) -> None:
+        session = decision.session
+        if session is not None:
+            self.logout = suspect(session, self.request, response, decision.status, self.wall_s)
+        if response.state is not None:
+            take_state(decision, response.state, self.first_byte_s)
 
     def _binding(self, decision: Decision, response: Response) -> bytes:
         now = Now(time.time(), self.first_byte_s)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gunicorn_h1c import IncompleteError, ParseError
 from gunicorn_h1c import parse_response as parse_head
 
+from limpet.core.logouts import REDIRECTS, UNAUTHORIZED
 from limpet.core.request import ResponseHead
 from limpet.core.session_state import STATE_FIELD, parse_state
 from limpet.errors import ErrorKind, ProtocolError
@@ -147,7 +148,10 @@ def parse_response(data: bytes, method: bytes) -> Response | None:
     response.has_date = b"date" in names
     response.has_request_id = b"x-request-id" in names
     response.sets_cookies = b"set-cookie" in names
-    response.is_plain = response.is_keep_alive and response.has_date and not response.has_request_id
+    is_dull = status != UNAUTHORIZED and status not in REDIRECTS  # those are looked at
+    response.is_plain = (
+        response.is_keep_alive and response.has_date and not response.has_request_id and is_dull
+    )
     response.edited = b"HTTP/1.1" + cut_fields(response.head, response.cuts)[8:-2]
     return response
 
