@@ -74,7 +74,7 @@ def _table(targets: list[dict[str, Any]]) -> Table:
         table.add_row(
             escape(target["name"]),
             escape(target["address"]),
-            f"[{_COLOURS.get(health, 'dim')}]{health}{', terminating' * target['is_terminating']}[/]",
+            f"[{_COLOURS.get(health, 'dim')}]{health}{', leaving' * target['is_terminating']}[/]",
             *[str(target[name]) for name in _NUMBERS],
             escape(target["detail"]),
         )

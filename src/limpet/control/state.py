@@ -169,6 +169,12 @@ class State:
         self._drain(group, group.targets[target_id])
         self.publish()
 
+    def leave(self, group_name: str, target_id: str) -> None:
+        """Get a target no new session and let its portable ones go, until it is drained or added again."""
+        state = self.groups[group_name].targets[target_id]
+        state.target = replace(state.target, is_terminating=True)
+        self.publish()
+
     def set_weight(self, group_name: str, target_id: str, weight: int) -> None:
         """Change a target's weight; 0 keeps its sessions and gets it no new ones."""
         state = self.groups[group_name].targets[target_id]

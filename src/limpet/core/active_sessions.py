@@ -84,11 +84,11 @@ class ActiveSession:
     @property
     def why_pinned(self) -> str:
         """Why it has to stay where it is; "" if it is portable."""
-        if self.tunnels:
-            return TUNNEL
         if self.state is None:
             return "unknown"
-        return "" if self.state.is_portable else self.state.why or "unknown"
+        if not self.state.is_portable:
+            return self.state.why or "unknown"
+        return TUNNEL if self.tunnels else ""
 
     def begin(self) -> None:
         """Note a request that is in flight from now on."""
@@ -107,6 +107,8 @@ class ActiveSession:
 
     def take(self, state: SessionState) -> None:
         """Note what a response said."""
+        if state.why == TUNNEL and self.state is not None:
+            return  # that holds for as long as it is open, and is counted here
         self.state = state
         if state.version is not None:
             self.raise_floor(Floor(state.version, state.tag))

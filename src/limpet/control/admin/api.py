@@ -126,6 +126,14 @@ ROUTES = (
         Nothing,
     ),
     Call(
+        "POST",
+        f"{_TARGET}/leave",
+        "leave",
+        "Get a target no new session and let its portable ones go; the pinned stay",
+        {200: "The target.", 409: "It is draining."} | _NO_TARGET,
+        Nothing,
+    ),
+    Call(
         "PUT",
         f"{_TARGET}/weight",
         "weight",
@@ -244,6 +252,15 @@ class Api:
         return await self._answer(group, state)
 
     drain = remove
+
+    async def leave(self, request: Request) -> Response:
+        """Let a target be emptied while it serves."""
+        group, state = self._target(request)
+        await _body(request, Nothing)
+        if state.health is Health.DRAINING:
+            raise AdminError(409, f"{state.id} is draining already")
+        self._balancer.state.leave(group.name, state.id)
+        return await self._answer(group, state)
 
     async def weight(self, request: Request) -> Response:
         """Change a target's weight."""

@@ -35,6 +35,7 @@ async def status(balancer: Balancer) -> dict[str, Any]:
                 "sessions_are_truncated": active[group.name].is_truncated,
                 "sources": balancer.membership.describe(group.name),
                 "session_state": group.settings.session_state,
+                "active_window_s": group.settings.stickiness.active_window_s,
                 **events.get(group.name, SessionEvents()).as_json(),
                 "targets": described(group, active[group.name]),
             }

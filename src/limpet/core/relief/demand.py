@@ -21,6 +21,8 @@ MEAN_S = 15.0
 #: Relief begins so far above the share (and so many standard deviations), and goes on until the lower ones.
 _BEGIN, _BEGIN_DEVIATIONS = 0.04, 2.0
 _END, _END_DEVIATIONS = 0.01, 0.5
+#: Nor does it begin for less than this, in requests per second: it would not be felt.
+_LEAST = 1.0
 
 
 class Demand:
@@ -90,7 +92,7 @@ class Demand:
             if target in self.surplus:
                 limit = max(_END * fair, _END_DEVIATIONS * deviation)
             else:
-                limit = max(_BEGIN * fair, _BEGIN_DEVIATIONS * deviation)
+                limit = max(_BEGIN * fair, _BEGIN_DEVIATIONS * deviation, _LEAST)
             if excess > limit:
                 surplus[target] = excess
                 worst = max(worst, excess / fair if fair else excess)
