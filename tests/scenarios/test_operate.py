@@ -156,8 +156,10 @@ def test_drain(running, targets) -> None:
         dry = running.command("drain", home, "--dry-run")
         assert (dry.returncode, dry.stdout) == (
             1,
-            f"{home}: 1 of 1 user would be logged out now; "
-            "1 pinned (1 unknown), the last idle in about 5 min; 0 requests in flight\n",
+            (
+                f"{home}: 1 of 1 user would be logged out now; "
+                "1 pinned (1 unknown), the last idle in about 5 min; 0 requests in flight\n"
+            ),
         )
         assert facts(running)[home]["health"] == "healthy"
         other = {"one", "two"} - {home}
