@@ -31,7 +31,6 @@ class _Feature:
 
 
 _FEATURES = (
-    _Feature("the mark that was given", lambda visit: visit.page.is_marked),
     _Feature("the user's name on the page", lambda visit: visit.page.names_user),
     _Feature("a way to log out on the page", lambda visit: visit.page.has_logout_word),
     _Feature("no password field on the page", lambda visit: visit.page.has_password_field),
@@ -41,7 +40,6 @@ _FEATURES = (
 )
 #: The value that means "in" where only one can.
 _MEANS_IN: dict[str, Hashable] = {
-    "the mark that was given": True,
     "the user's name on the page": True,
     "a way to log out on the page": True,
     "no password field on the page": False,
@@ -79,12 +77,25 @@ def choose(anonymous: Sequence[Visit], with_session: Sequence[Visit]) -> Oracle 
     if len(said) < _FEWEST or not other:
         return None
     statuses = frozenset(visit.status for visit in said)
+    if any(visit.page.is_marked is not None for visit in said):
+        return _by_mark(said, statuses)
     for feature in _FEATURES:
         judge = _by_feature(feature, said, other)
         if judge is not None:
             return Oracle(feature.sentence, judge, statuses)
     judge = _by_words(said, other)
     return Oracle("words of the page", judge, statuses) if judge else None
+
+
+def _by_mark(anonymous: list[Visit], statuses: frozenset[int]) -> Oracle | None:
+    # Whoever names a mark is believed, unless strangers have it too.
+    if any(visit.page.is_marked for visit in anonymous):
+        return None
+    return Oracle(
+        "the mark that was given",
+        lambda visit: Outcome.IN if visit.page.is_marked else Outcome.OUT,
+        statuses,
+    )
 
 
 def _says_something(visit: Visit) -> bool:
