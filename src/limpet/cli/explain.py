@@ -59,7 +59,7 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
             ("algorithm", str(found.get("algorithm"))),
         ]
     if found.get("is_lent"):
-        facts.append(("", "lent: it returns once its own target is back"))
+        facts.append(("", f"lent: {found['pinned_to']} stays the session's home"))
     if found.get("is_failing_open"):
         facts.append(("", "no target was healthy, so all got requests"))
     facts += [

@@ -146,7 +146,8 @@ def state_of(
     """
     why = "" if is_shared else "memory"
     why = why or pin or ("websocket" if is_websocket else "")
-    why = why or ("store" if standing.is_silent or not fingerprint else "")
+    why = why or ("store" if standing.is_silent else "")
+    why = why or ("" if fingerprint else "unknown")
     return SessionState(
         is_portable=not why,
         version=standing.version if is_looked_at else None,
