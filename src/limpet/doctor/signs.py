@@ -112,6 +112,17 @@ def is_signed(evidence: Evidence) -> bool | None:
     return any(each.reading is not None and each.reading.is_signed_data for each in cookies)
 
 
+def signs_its_store(evidence: Evidence) -> bool:
+    """Whether the sessions are Django's, which signs what it keeps in its store, and no key is known.
+
+    A process with another key reads such a session as an empty one, though the cookie is an id.
+    """
+    if any(replica.secrets for replica in evidence.replicas):
+        return False
+    readings = [each.reading for each in evidence.session_cookies if each.reading is not None]
+    return any(reading.product == "Django" and not reading.is_signed_data for reading in readings)
+
+
 def flap_cause(evidence: Evidence) -> FlapCause | None:
     """Return the explanation that leads; None if nothing flaps."""
     arms = flapping(evidence)
@@ -128,7 +139,8 @@ def flap_cause(evidence: Evidence) -> FlapCause | None:
         return FlapCause.VERSION
     if odd_replica(evidence):
         return FlapCause.ODD_REPLICA
-    return FlapCause.KEY if is_signed(evidence) or keys_explain(evidence) else FlapCause.STATE
+    is_key = is_signed(evidence) or keys_explain(evidence) or signs_its_store(evidence)
+    return FlapCause.KEY if is_key else FlapCause.STATE
 
 
 def different_secrets(evidence: Evidence) -> str:

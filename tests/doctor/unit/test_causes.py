@@ -330,6 +330,13 @@ def test_the_right_cause_comes_first(rule: str) -> None:
     assert verdict.exit_code == 1
 
 
+def test_a_key_that_djangos_store_needs_is_found_though_the_cookie_is_an_id() -> None:
+    django = replace(OPAQUE, reading=CookieReading(product="Django", role=CookieRole.SESSION))
+    (first, *_) = judge(seen(arm("F", FLAP), arm("F", FLAP, login=3), cookie=django)).findings
+    assert (first.rule, first.rivals) == ("A3", ("A1", "A2"))
+    assert "SECRET_KEY" in first.evidence[-1]
+
+
 @pytest.mark.parametrize("rule", sorted(BEHIND))
 def test_causes_behind_others_are_told(rule: str) -> None:
     assert isinstance(CHECKS[rule].answer(BEHIND[rule]), Finding)

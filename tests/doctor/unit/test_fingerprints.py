@@ -104,6 +104,10 @@ def test_django() -> None:
     assert (found.product, found.is_signed_data) == ("Django", False)
 
 
+def test_hexadecimal_ids_are_not_djangos() -> None:
+    assert read("sessionid", "0123456789abcdef0123456789abcdef").product == ""
+
+
 def test_jwt() -> None:
     head, claims = {"alg": "HS256", "kid": "k1"}, {"iat": 1700000000, "exp": 1700003600, "sub": "ann"}
     value = ".".join([unpadded(json.dumps(head).encode()), unpadded(json.dumps(claims).encode()), "c2ln"])

@@ -41,8 +41,18 @@ def answer(evidence: Evidence) -> Answer:
     if cause is not signs.FlapCause.KEY:
         return RuledOut(_why_not(evidence))
     seen = (f"one unchanged cookie: {signs.shown_arms(signs.flapping(evidence))}", *_cookie(evidence))
+    if signs.signs_its_store(evidence):
+        return _djangos(evidence, tuple(filter(None, (*seen, signs.home_only(evidence)))))
     sure = Confidence.CONFIRMED if signs.confirmed_on_two_logins(evidence) else Confidence.LIKELY
     return _finding(evidence, sure, tuple(filter(None, (*seen, signs.home_only(evidence)))))
+
+
+def _djangos(evidence: Evidence, seen: tuple[str, ...]) -> Finding:
+    # Its sessions are rarely in a process's memory, and often in a database that all processes share.
+    signed = "the cookie is an id of Django's, which signs what it keeps in its store with SECRET_KEY"
+    finding = _finding(evidence, Confidence.LIKELY, (*seen, signed))
+    decide_by = "hashes of SECRET_KEY in two processes; if they are equal, look at SESSION_ENGINE and CACHES"
+    return replace(finding, rivals=("A1", "A2"), decide_by=decide_by)
 
 
 def _harmless(evidence: Evidence, different: str) -> Finding:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _SESSION = CookieRole.SESSION
 _DOTTED = re.compile(r"(\.?[A-Za-z0-9_=+/-]+)\.([A-Za-z0-9_-]{4,11})\.([A-Za-z0-9_-]{27,86})")
 _DJANGO = re.compile(r"(\.?[A-Za-z0-9_=-]+):([A-Za-z0-9]{4,11}):([A-Za-z0-9_-]{27,43})")
+#: Of 36 letters, where hexadecimal ids have 16.
+_DJANGO_ID = re.compile(r"(?=.*[g-z])[a-z0-9]{32}")
 _JWT = re.compile(r"(eyJ[A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
 _RAILS = re.compile(
     r"[A-Za-z0-9+/=_-]{16,}(--[A-Za-z0-9+/=_-]{16,}--[A-Za-z0-9+/=_-]{20,}|--[0-9a-f]{40,64})"
@@ -36,7 +38,6 @@ _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 #: Names of opaque cookies. What carries its data was recognised before.
 _OPAQUE = (
-    ("Django", re.compile(r"sessionid")),
     ("Express", re.compile(r"connect\.sid")),
     ("PHP", re.compile(r"PHPSESSID|SESS[0-9a-f]{32}|SSESS[0-9a-f]{32}")),
     ("Java servlet", re.compile(r"JSESSIONID")),
@@ -192,6 +193,8 @@ _READERS: tuple[_Reader, ...] = (
 
 
 def _opaque(name: str, value: str) -> CookieReading | None:
+    if name == "sessionid" and _DJANGO_ID.fullmatch(value):
+        return CookieReading(product="Django", role=_SESSION)
     for product, pattern in _OPAQUE:
         if pattern.fullmatch(name) and len(value) >= _MIN_ID:
             return CookieReading(product=product, role=_SESSION)

@@ -88,7 +88,7 @@ async def _frozen(run: Run, session: LoggedIn) -> None:
     frozen = await run.replay(session, session.frozen, counts.frozen, kind=ArmKind.FROZEN)
     run.record.tested.add("frozen")
     looked = [frozen]
-    bare = await _app_only(run, session)
+    bare = await _app_only(run, session, frozen)
     if bare is not None:
         looked.append(bare)
     if any(_lost(arm) for arm in looked):
@@ -102,16 +102,17 @@ async def _frozen(run: Run, session: LoggedIn) -> None:
     await _addresses(run, session)
 
 
-async def _app_only(run: Run, session: LoggedIn) -> Arm | None:
+async def _app_only(run: Run, session: LoggedIn, frozen: Arm) -> Arm | None:
     # Without the balancer's cookies, and without those that nobody knows: they may be a balancer's too.
     bare = _app_cookies(run, session)
-    if len(bare) == len(session.frozen):
+    dropped = {each.name for each in session.frozen} - {each.name for each in bare}
+    is_known = bool(dropped & run.record.balancer_cookies)
+    if not dropped or (not is_known and frozen.pattern is not Pattern.OK):
         return None
     run.tell("visiting without the balancer's cookies")
     arm = await run.replay(session, bare, run.plan.counts.app_only, kind=ArmKind.APP_ONLY)
     run.record.tested.add("app only")
-    dropped = {each.name for each in session.frozen} - {each.name for each in bare}
-    if not dropped & run.record.balancer_cookies:
+    if not is_known:
         if not arm.ins:
             run.record.arms.pop()  # the app itself needs them
             return None
