@@ -87,6 +87,8 @@ class Decision:
         candidates: what the policy chose from; empty when no policy was asked.
         session: what is known of the request's session; None for a first visit.
         moved: what the target is told of a session that was at home elsewhere.
+        row, row_status: where the last request with this decision was counted, and its status: those of
+            a pinned session mostly end alike; see `proxy.counters`.
     """
 
     group: TargetGroup
@@ -99,6 +101,8 @@ class Decision:
     candidates: tuple[Candidate, ...] = ()
     session: ActiveSession | None = None
     moved: Moved | None = None
+    row: list[float] | None = None
+    row_status: int = 0
     _text: bytes = b""
 
     @property

@@ -65,27 +65,19 @@ class Counters:
 
     def add(self, exchanges: Iterable[Exchange]) -> None:
         """Count exchanges."""
-        rows = self.rows
         for exchange in exchanges:
             decision = exchange.decision
-            key: tuple[str, str, int, StickyStatus | None, ErrorKind | None, int, str]
-            target = None
-            if decision is None:
-                key = ("", "", exchange.status, None, exchange.error, 0, "")
+            if (
+                decision is not None
+                and decision.row_status == exchange.status
+                and decision.row is not None
+                and exchange.error is None
+                and not exchange.attempts
+                and not exchange.logout
+            ):
+                row = decision.row
             else:
-                target = decision.target
-                key = (
-                    decision.group.name,
-                    target.target.id if target is not None else "",
-                    exchange.status,
-                    decision.status,
-                    exchange.error,
-                    len(exchange.attempts),
-                    exchange.logout,
-                )
-            row = rows.get(key)  # type: ignore[call-overload]  # a tuple equals its named twin
-            if row is None:
-                row = rows[Outcome(*key)] = [0.0] * (FIRST_RESPONSE_BUCKET + _WIDTH)
+                row = self._row(exchange)
             took_s = exchange.ended_s - exchange.start_s
             row[BYTES_IN] += exchange.bytes_in
             row[BYTES_OUT] += exchange.bytes_out
@@ -94,9 +86,31 @@ class Counters:
             if exchange.first_byte_s and exchange.sent_s:
                 took_s = exchange.first_byte_s - exchange.sent_s
                 row[RESPONSE_S] += took_s
+                row[FIRST_RESPONSE_BUCKET + bisect_left(BUCKETS_S, took_s)] += 1
+                target = decision.target if decision is not None else None
                 if target is not None:
                     target.response_s += (took_s - target.response_s) * _NEW_PART
-                row[FIRST_RESPONSE_BUCKET + bisect_left(BUCKETS_S, took_s)] += 1
+
+    def _row(self, exchange: Exchange) -> list[float]:
+        decision = exchange.decision
+        if decision is None:
+            outcome = Outcome("", "", exchange.status, None, exchange.error, 0)
+        else:
+            outcome = Outcome(
+                decision.group.name,
+                decision.target.id if decision.target is not None else "",
+                exchange.status,
+                decision.status,
+                exchange.error,
+                len(exchange.attempts),
+                exchange.logout,
+            )
+        row = self.rows.get(outcome)
+        if row is None:
+            row = self.rows[outcome] = [0.0] * (FIRST_RESPONSE_BUCKET + _WIDTH)
+        if decision is not None and exchange.error is None and not exchange.attempts and not exchange.logout:
+            decision.row, decision.row_status = row, exchange.status
+        return row
 
 
 def count(row: list[float]) -> int:
