@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 #: How long balancers may take to hear of a new target one after the other.
 MEMBERSHIP_GRACE_S = 60.0
+#: Candidates that a decision keeps, as the last thousand decisions are remembered.
+MAX_CANDIDATES = 100
 #: The request went where its pin says.
 _BOUND = frozenset({StickyStatus.BOUND, StickyStatus.SEVERAL})
 #: Why a session has left its target, for `Limpet-Moved`.
@@ -84,7 +86,8 @@ class Decision:
         reason: why this target: "sticky", "joined ...", "placed by its key", or the policy's name.
         error: why there is no target.
         is_lent: the session keeps its pin, to a target that cannot serve it now.
-        candidates: what the policy chose from; empty when no policy was asked.
+        candidates: what the policy chose from, of many the first `MAX_CANDIDATES` and the chosen; empty
+            when no policy was asked.
         session: what is known of the request's session; None for a first visit.
         moved: what the target is told of a session that was at home elsewhere.
         row, row_status: where the last request with this decision was counted, and its status: those of
@@ -387,8 +390,15 @@ def _pick(
         finding.status,
         finding,
         group.policy.name,
-        candidates=tuple([Candidate(t.id, t.health, t.weight, t.load) for t in targets]),
+        candidates=_candidates(targets, target),
     )
+
+
+def _candidates(targets: tuple[TargetState, ...], chosen: TargetState) -> tuple[Candidate, ...]:
+    shown = targets[:MAX_CANDIDATES]
+    if len(targets) > MAX_CANDIDATES and chosen not in shown:
+        shown = (*shown, chosen)
+    return tuple([Candidate(t.id, t.health, t.weight, t.load) for t in shown])
 
 
 def _no_target(group: TargetGroup, finding: Finding, status: StickyStatus) -> Decision:

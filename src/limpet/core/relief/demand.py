@@ -38,6 +38,7 @@ class Demand:
         self.worst_excess = 0.0
         self._rates: dict[TargetState, float] = {}
         self._counts: dict[TargetState, int] = {}
+        self._total = 0.0  # of the rates
         self._shares: dict[TargetState, float] = {}
         self._at_s: float | None = None
 
@@ -60,13 +61,14 @@ class Demand:
             + max(count - old.get(target, count), 0) / passed_s * (1 - kept)
             for target, count in counts.items()
         }
+        self._total = sum(self._rates.values())
         weights = sum(target.weight for target in counts) or 1.0
         self._shares = {target: target.weight / weights for target in counts}
         self._judge()
 
     def fair(self, target: TargetState) -> float:
         """Return a target's share of all demand."""
-        return self._shares.get(target, 0.0) * sum(self._rates.values())
+        return self._shares.get(target, 0.0) * self._total
 
     def room(self, target: TargetState) -> float:
         """Return how far a target is below its share; negative above it."""

@@ -26,6 +26,7 @@ from limpet.core.relief.settings import Assumed, ReliefSettings
 from limpet.core.stickiness.contract import StickyStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from random import Random
 
     from limpet.core.active_sessions import ActiveSession
@@ -37,13 +38,17 @@ STORE_DOWN_S = 5.0
 #: How often demands are measured, and how old a bound may be when it decides.
 MEASURE_S = 1.0
 BOUND_S = 0.01
+#: Reckoning bounds takes this long for each target and more; it may take a small part of all time.
+_BOUND_OF_EACH_S = 2e-5
 #: Above this excess the whole budget is spent; below it a twenty-fifth.
 _FAR = 0.1
 _NEAR_PART = 0.04
 #: The first that leave a target have been idle for so long; it halves with each measurement.
 _FIRST_IDLE_S = 8.0
 _LAST_IDLE_S = 0.25
-#: Of many targets so many are looked at; the best of a few is nearly as good as the best.
+#: Of many targets so many are asked whether they would do, and the best of so many of those is taken: the
+#: best of a few is nearly as good as the best, and costs the same however many there are.
+_ASKED = 64
 _LOOKED_AT = 8
 
 
@@ -126,7 +131,7 @@ class Relief:
         if not self._may_leave(session, now_s):
             return None
         if home.target.is_terminating:
-            goal = self._lightest(self._goals(group, session, home), rng)
+            goal = self._lightest(self._goals(group, session, home, rng), rng)
             return Relieved(goal, StickyStatus.TARGET_LEAVING, "drain") if goal is not None else None
         if not self.settings.is_on:
             return None
@@ -136,11 +141,11 @@ class Relief:
                 return Relieved(goal, StickyStatus.MOVED, "balance")
         if home.in_flight <= home.cap_here:
             return None
-        if now_s - self._bounded_s > BOUND_S:
+        if now_s - self._bounded_s > max(BOUND_S, _BOUND_OF_EACH_S * len(group.by_id)):
             self._bound(group, now_s)
             if home.in_flight <= home.cap_here:
                 return None
-        goal = self._lightest(self._goals(group, session, home), rng)
+        goal = self._lightest(self._goals(group, session, home, rng), rng)
         # Further down by more than chance: to lend from one full target to another helps nobody.
         if goal is None or goal.load + SLACK > home.load:
             return None
@@ -162,8 +167,13 @@ class Relief:
     def _may_leave(self, session: ActiveSession, now_s: float) -> bool:
         return now_s >= self._store_down_until_s and self.is_portable(session)
 
-    def _goals(self, group: TargetGroup, session: ActiveSession, home: TargetState) -> list[TargetState]:
-        return [each for each in group.available if each is not home and self.may_serve(session, each)]
+    def _goals(
+        self, group: TargetGroup, session: ActiveSession, home: TargetState, rng: Random
+    ) -> list[TargetState]:
+        asked: Sequence[TargetState] = group.available
+        if len(asked) > _ASKED:
+            asked = rng.sample(asked, _ASKED)
+        return [each for each in asked if each is not home and self.may_serve(session, each)]
 
     def _lightest(self, goals: list[TargetState], rng: Random) -> TargetState | None:
         if len(goals) > _LOOKED_AT:
@@ -183,7 +193,7 @@ class Relief:
             return None
         goals = [
             each
-            for each in self._goals(group, session, home)
+            for each in self._goals(group, session, home, rng)
             if demand.room(each) > rate / 2 and each.in_flight < each.cap_here
         ]
         if len(goals) > _LOOKED_AT:
