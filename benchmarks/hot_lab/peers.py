@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lab import machine
-from limpet.config.schema import TargetGroupSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -345,17 +344,13 @@ def _envoy_cluster(endpoints: Path) -> dict[str, Any]:
     }
 
 
-def _missing_pins() -> str:
-    return "" if "session_state" in TargetGroupSettings.model_fields else "this limpet has no `session_state`"
-
-
 def _missing(name: str, how: str) -> Callable[[], str]:
     return lambda: "" if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") else how
 
 
 SYSTEMS = {
     "limpet-portable": System("limpet, portable", _limpet(""), lambda: ""),
-    "limpet-pinned": System("limpet, pinned", _limpet('session_state = "pinned"'), _missing_pins),
+    "limpet-pinned": System("limpet, pinned", _limpet('session_state = "pinned"'), lambda: ""),
     "limpet-stateless": System(
         "stateless (ideal)", _limpet('stickiness.type = "off"'), lambda: "", is_sticky=False
     ),
