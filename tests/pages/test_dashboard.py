@@ -429,12 +429,19 @@ def test_a_read_only_page_has_nothing_that_changes_something(
     assert not page.get_by_role("button", name="Add a target").is_visible()
 
 
-def test_it_tells_that_nobody_answers_any_more(
+def test_it_goes_on_with_a_successor_and_tells_that_nobody_answers(
     limpet: Callable[..., Any], open_page: Callable[..., Page]
 ) -> None:
-    running = limpet("up", "--target", "http://127.0.0.1:1", "--access-log", "off")
-    page = open_page(f"http://{running.admin}/", expected="ERR_")
-    shows(page, "#state", "live")
-    assert running.end() == 0
-    shows(page, "#state", "no answer, trying again")
-    assert page.get_by_role("button", name="Add a target").is_disabled()
+    with SmallTarget("A") as target:
+        running = limpet("up", "--target", target.url, "--access-log", "off")
+        page = open_page(f"http://{running.admin}/", expected="ERR_")
+        visit(running.url, people=3)
+        shows(page, "#group-facts", "default: round_robin, stickiness lb_cookie, 3 requests answered")
+        assert running.command("reload", "--binary").returncode == 0
+        assert running.process.wait(TIMEOUT_S) == 0
+        visit(running.url, people=1)
+        shows(page, "#group-facts", "default: round_robin, stickiness lb_cookie, 1 request answered")
+        shows(page, "#state", "live")
+        running.end_successors()
+        shows(page, "#state", "no answer, trying again")
+        assert page.get_by_role("button", name="Add a target").is_disabled()

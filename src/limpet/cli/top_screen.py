@@ -177,10 +177,10 @@ def _title(group: dict[str, Any], row: Row) -> str:
     )
     parts = [
         f"{group['name']}: {serving} of {len(group['targets'])} serving",
-        f"{_rate(_rates(row, 'requests_per_s'))} requests/s",
-        f"median {_response(row, 'median')}, 99 % {_response(row, 'p99')}",
         counted(sum(target["sessions"] for target in group["targets"]), "session"),
         f"suspected logouts: {causes}",
+        f"{_rate(_rates(row, 'requests_per_s'))} requests/s",
+        f"median {_response(row, 'median')}, 99 % {_response(row, 'p99')}",
     ]
     if group["is_failing_open"]:
         parts.insert(0, "NO TARGET IS HEALTHY, so all get requests")

@@ -4,7 +4,7 @@ import { Actions } from "./actions.js";
 import { follow, useToken } from "./api.js";
 import { Decisions } from "./decisions.js";
 import { arrange, element, mark, write } from "./elements.js";
-import { counted, duration, rate, whole } from "./format.js";
+import { counted, duration, rate } from "./format.js";
 import { showCauses, showSpread, showTiles } from "./overview.js";
 import { Targets } from "./targets.js";
 import { Past, viewOf } from "./view.js";
@@ -55,7 +55,7 @@ function show() {
   if (page.frame === null) return;
   const view = viewOf(page.frame, page.group);
   showGroups(page.frame.status.target_groups);
-  write(at("group-facts"), `${view.name}: ${view.algorithm}, stickiness ${view.stickiness}, ${whole(sum(view, "requests"))} requests answered`);
+  write(at("group-facts"), `${view.name}: ${view.algorithm}, stickiness ${view.stickiness}, ${counted(sum(view, "requests"), "request")} answered`);
   const problem = problemOf(view);
   at("group-warning").hidden = !problem;
   write(at("group-warning"), problem);
