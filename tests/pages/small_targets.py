@@ -21,6 +21,7 @@ class SmallTarget(ThreadingHTTPServer):
 
     Attributes:
         status: of its answers.
+        session_state: what they say of their session, as limpet.sessions does.
         may_answer: while it is not set, everything but health checks waits.
     """
 
@@ -31,6 +32,7 @@ class SmallTarget(ThreadingHTTPServer):
         super().__init__(("", 0), _Answering)  # by any address of this machine
         self.name = name
         self.status = 200
+        self.session_state = ""
         self.may_answer = threading.Event()
         self.may_answer.set()
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
@@ -60,6 +62,8 @@ class _Answering(BaseHTTPRequestHandler):
         body = self.server.name.encode()
         self.send_response(self.server.status if self.path != "/health" else 200)
         self.send_header("Content-Length", str(len(body)))
+        if self.server.session_state:
+            self.send_header("Limpet-State", self.server.session_state)
         self.end_headers()
         self.wfile.write(body)
 

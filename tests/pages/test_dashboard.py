@@ -5,7 +5,6 @@ With `LIMPET_PICTURES=docs/images` the pictures of the documentation are made an
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from contextlib import ExitStack, contextmanager
@@ -28,7 +27,7 @@ PICTURES = os.environ.get("LIMPET_PICTURES")
 
 
 #: Every test has a target group of its own, so that one limpet serves them all.
-GROUPS = ("numbers", "explained", "unusual", "weights", "service", "changes")
+GROUPS = ("numbers", "explained", "unusual", "weights", "service", "changes", "told")
 HUNDRED = [f"web-{number:03}" for number in range(1, 101)]
 
 
@@ -99,10 +98,7 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
     with ExitStack() as stack:
 
         def go(url: str, expected: str = "", **options: Any) -> Page:
-            answers: dict[str, str] = options.pop("route", {})
             context = stack.enter_context(chromium.new_context(**options))
-            for pattern, body in answers.items():
-                context.route(pattern, lambda route, _, body=body: route.fulfill(body=body))
             context.set_default_timeout(TIMEOUT_S * 1000)
             page = context.new_page()
             complaints: list[str] = []
@@ -299,7 +295,7 @@ def test_a_target_is_added_and_another_drained(site: Site, look: Callable[..., P
         with in_flight(site, "changes", 4):
             shows(page, '#targets tr[data-key="changes/A"] [data-column=in_flight]', "1")
             manage(page, "A", "Drain")
-            page.get_by_text("1 active session goes on at another target").wait_for()
+            page.get_by_text("1 active session goes on at another target. Their users").wait_for()
             confirm(page, "Drain A", "A is draining.")
             row(page, "A").get_by_text("draining", exact=True).wait_for()
             assert site.target("changes", "A")["health"] == "draining"
@@ -324,24 +320,36 @@ def test_a_hundred_targets_are_sorted_and_found(site: Site, look: Callable[..., 
     assert page.locator("#targets-words").inner_text() == "10 of 100 targets"
 
 
-def test_sessions_that_apps_tell_of_are_told(site: Site, open_page: Callable[..., Page]) -> None:
-    with httpx.stream("GET", f"{site.admin_url}events") as feed:
-        frame = json.loads(next(feed.iter_lines()).removeprefix("data: "))
-    (group,) = [each for each in frame["status"]["target_groups"] if each["name"] == "numbers"]
-    group |= {
-        "moves": {"overload": 4, "drain": 0},
-        "suspected_logouts": {"store_unknown": 2, "ended_early": 1},
-    }
-    for place, target in enumerate(group["targets"]):
-        target |= {"sessions": 10 + place, "portable": 7, "pinned": 3}
-    page = open_page(f"{site.admin_url}#numbers", route={"**/events": f"data: {json.dumps(frame)}\n\n"})
-    shows(page, "#tile-logouts", "3")
-    assert page.locator("#logouts li").all_inner_texts() == ["store unknown\n2\n67 %", "ended early\n1\n33 %"]
-    assert page.locator("#moves li").all_inner_texts() == ["overload\n4\n100 %"]
-    assert "21 portable, 9 pinned" in page.locator("#tiles").inner_text()
-    assert [cell(page, "C", column) for column in ("sessions", "portable", "pinned")] == ["12", "7", "3"]
-    manage(page, "B", "Drain")
-    page.get_by_text("11 active sessions go on at other targets; 3 of 11 pinned").wait_for()
+def test_sessions_that_apps_tell_of_are_told(site: Site, look: Callable[..., Page]) -> None:
+    def say(state: str) -> None:
+        for target in site.targets.values():
+            target.session_state = state
+
+    page = look("told")
+    url = site.url("told")
+    with httpx.Client(base_url=url, verify=False) as person:
+        say(f"portable; v=1; fp={'a' * 16}; user")
+        person.get("/")
+        person.get("/")
+        say("pinned; why=memory")
+        visit(url, people=2, refreshes=2)
+        shows(page, "#tile-sessions", "3")
+        assert "1 portable, 2 pinned" in page.locator("#tiles").inner_text()
+        for target in site.of("told"):
+            shown = [cell(page, target["name"], column) for column in ("sessions", "portable", "pinned")]
+            assert shown == [str(target[key]) for key in ("sessions", "portable", "pinned")]
+        say(f"portable; v=2; fp={'a' * 16}; visitor; ended=lost")
+        person.get("/")
+    say("")
+    shows(page, "#tile-logouts", "1")
+    assert page.locator("#logouts li .name").all_inner_texts() == ["store miss"]
+    (pinned, *_) = [target["name"] for target in site.of("told") if target["pinned"]]
+    row(page, pinned).get_by_role("button").click()
+    page.get_by_text("0 portable, 1 pinned (1 in memory)").wait_for()
+    page.get_by_role("button", name="Let sessions leave").click()
+    confirm(page, "Let sessions leave", f"{pinned} gets no new session.")
+    assert site.target("told", pinned)["is_terminating"]
+    row(page, pinned).get_by_text("healthy, terminating").wait_for()
 
 
 @pytest.fixture(scope="module")

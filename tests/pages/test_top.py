@@ -59,7 +59,7 @@ def test_a_pipe_gets_the_numbers_of_status_once(site: Any) -> None:
             str(target[name]) for name in ("in_flight", "queued", "sessions")
         ]
     assert "2 of 3 serving" in done.stdout
-    assert "5 sessions; suspected logouts: unknown" in done.stdout
+    assert "5 sessions; suspected logouts: none" in done.stdout
     assert re.search(r"500  GET /broken +default/t-", done.stdout)
     assert (done.returncode, "\x1b" in done.stdout) == (0, False)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from limpet.core.active_sessions import TUNNEL
+from limpet.core.active_sessions import TUNNEL, Residence
 from limpet.core.relief.settings import why_pinned
 from limpet.core.stickiness.contract import StickyStatus
 from limpet.proxy.counters import count
@@ -14,7 +14,6 @@ from limpet.proxy.counters import count
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from limpet.core.active_sessions import Residence
     from limpet.core.relief.settings import Assumed
     from limpet.proxy.counters import Outcome
 
@@ -53,18 +52,33 @@ def count_residents(residences: Iterable[Residence], assumed: Assumed) -> dict[s
     Args:
         assumed: what the configuration says of the group's sessions.
     """
-    found: dict[str, Residents] = {}
+    # There may be a hundred thousand of them, and requests wait meanwhile: the loop does as little as it can.
+    idle_s: dict[tuple[str, str], float] = {}  # of the one seen last, by target and what its session says
+    numbers: dict[tuple[str, str], int] = {}
     for residence in residences:
-        residents = found.setdefault(residence.target_id, Residents())
-        why = why_pinned(residence, assumed)
+        place = residence[:2]
+        numbers[place] = numbers.get(place, 0) + 1
+        if place not in idle_s or residence.idle_s < idle_s[place]:
+            idle_s[place] = residence.idle_s
+    return _residents(numbers, idle_s, assumed)
+
+
+def _residents(
+    numbers: Mapping[tuple[str, str], int], idle_s: Mapping[tuple[str, str], float], assumed: Assumed
+) -> dict[str, Residents]:
+    found: dict[str, Residents] = {}
+    pinned_idle_s: dict[str, float] = {}
+    for (target_id, said), number in numbers.items():
+        residents = found.setdefault(target_id, Residents())
+        last_s = idle_s[target_id, said]
+        why = why_pinned(Residence(target_id, said, last_s), assumed)
         if not why:
-            residents.portable += 1
+            residents.portable += number
             continue
+        residents.pinned[why] += number
         if why != TUNNEL:
-            known_s = residents.last_pinned_idle_s
-            is_first = not residents.pinned.total() - residents.pinned[TUNNEL]
-            residents.last_pinned_idle_s = residence.idle_s if is_first else min(known_s, residence.idle_s)
-        residents.pinned[why] += 1
+            pinned_idle_s[target_id] = min(pinned_idle_s.get(target_id, last_s), last_s)
+            residents.last_pinned_idle_s = pinned_idle_s[target_id]
     return found
 
 

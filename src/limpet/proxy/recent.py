@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 NO_FIELDS = unreadable_request().fields
 #: Sticky statuses of the daily run.
 _ORDINARY = frozenset(
-    {StickyStatus.OFF, StickyStatus.EXEMPT, StickyStatus.ABSENT, StickyStatus.BOUND, StickyStatus.JOINED}
+    {
+        StickyStatus.OFF,
+        StickyStatus.EXEMPT,
+        StickyStatus.ABSENT,
+        StickyStatus.BOUND,
+        StickyStatus.JOINED,
+        StickyStatus.LENT,
+    }
 )
 #: Bytes of a request's path that are remembered.
 _MAX_PATH_BYTES = 2048

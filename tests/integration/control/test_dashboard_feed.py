@@ -118,6 +118,21 @@ def test_what_is_out_of_the_ordinary_is_shown_beside_what_came_last(play):
     play(story)
 
 
+def test_a_feed_whose_frames_are_rare_shows_that_it_lives(play, monkeypatch):
+    monkeypatch.setattr(feed, "_PAUSE_S", 3600.0)
+    monkeypatch.setattr(feed, "_ALIVE_S", 0.05)
+
+    async def story(ground):
+        await start(ground, "A")
+        watcher = await Watcher().open(ground)
+        await watcher.frame()
+        assert (await watcher.text()).startswith(": ")
+        assert ground.admin.feed.frames_made == 1
+        watcher.close()
+
+    play(story)
+
+
 def test_the_end_of_the_listener_ends_the_feed(play):
     async def story(ground):
         await start(ground, "A")

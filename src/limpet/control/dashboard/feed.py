@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _PAUSE_S = 1.0
 _MAX_SHARE = 0.02
+#: So often a watcher hears that the feed lives, if frames are rarer.
+_ALIVE_S = 4.0
 #: Rates are over so many seconds.
 _WINDOW_S = 5.0
 #: Recent decisions in a frame, and as many of those that are out of the ordinary.
@@ -77,8 +79,9 @@ class Feed:
             if self._latest is not None:
                 yield self._latest
             while not self._has_ended:
-                await self._changed.wait()
-                if self._latest is not None:
+                if not await self._is_new():
+                    yield b": the next frame takes longer\n\n"
+                elif self._latest is not None:
                     yield self._latest
         finally:
             self.watchers -= 1
@@ -90,6 +93,14 @@ class Feed:
         self._has_ended = True
         self._pause()
         self._changed.set()
+
+    async def _is_new(self) -> bool:
+        try:
+            async with asyncio.timeout(_ALIVE_S):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _pause(self) -> None:
         if self._task is not None:

@@ -3,7 +3,9 @@
 import { call, targetPath } from "./api.js";
 import { openDialog } from "./dialog.js";
 import { element } from "./elements.js";
-import { counted, share, whole } from "./format.js";
+import { counted, share, whole, words } from "./format.js";
+
+const WHY_WORDS = { unknown: "of an app that does not tell", memory: "in memory", store: "store silent", websocket: "WebSocket" };
 
 // Args: find(group, name) -> the target as it is now, or undefined; onDone(text) tells what was done.
 export class Actions {
@@ -24,6 +26,7 @@ export class Actions {
       actions.push(
         form(setWeight, weight, element("button", { type: "submit" }, "Set weight\u2026")),
         element("div", { class: "buttons" },
+          target.is_terminating ? null : element("button", { type: "button", onclick: () => this.confirmLeave(view, target) }, "Let sessions leave\u2026"),
           element("button", { type: "button", onclick: () => this.confirmMaintenance(view, target, !isOut) },
             isOut ? "Put back into service\u2026" : "Take out of service\u2026"),
           element("button", { type: "button", class: "danger", onclick: () => this.confirmDrain(view, target) }, "Drain\u2026")));
@@ -41,6 +44,17 @@ export class Actions {
     ], `Drain ${target.name}`, "danger", async () => {
       await call("POST", `${targetPath(view.name, target.name)}/drain`);
       return `${target.name} is draining.`;
+    });
+  }
+
+  confirmLeave(view, target) {
+    this.confirm(`Let the sessions of ${target.name} leave?`, [
+      "It gets no new session. Portable ones go elsewhere with their next request; pinned ones stay, and it serves them until it is drained.",
+      "To take it back, add it again, or reload the configuration.",
+      lastOne(view, target),
+    ], "Let sessions leave", "primary", async () => {
+      await call("POST", `${targetPath(view.name, target.name)}/leave`);
+      return `${target.name} gets no new session.`;
     });
   }
 
@@ -114,7 +128,7 @@ function facts(target) {
   const rows = [
     ["Address", target.address],
     ["State", `${target.state}: ${target.detail}`],
-    ["Sessions", target.portable === undefined ? whole(target.sessions) : `${whole(target.sessions)}: ${whole(target.portable)} portable, ${whole(target.pinned)} pinned`],
+    ["Sessions", `${whole(target.sessions)}: ${whole(target.portable)} portable, ${whole(target.pinned)} pinned${reasons(target)}`],
     ["In flight", whole(target.in_flight)],
     ["Answered", `${counted(target.requests, "request")}; ${counted(target.errors, "attempt")} without a response`],
   ];
@@ -125,10 +139,14 @@ function sessionsMove(target) {
   if (!target.sessions) return "No active session has to move.";
   const isOne = target.sessions === 1;
   const many = `${counted(target.sessions, "active session")} ${isOne ? "goes on at another target" : "go on at other targets"}`;
-  const loss = `what ${target.name} keeps of ${isOne ? "it" : "them"} in its own memory is lost.`;
-  if (target.portable === undefined) return `${many}: ${loss}`;
-  if (!target.pinned) return `${many}, and nobody notices: what they need is in the store.`;
-  return `${many}; ${whole(target.pinned)} of ${whole(target.sessions)} pinned: ${loss}`;
+  if (!target.endangered) return `${many}, and nobody is logged out.`;
+  const part = target.endangered === target.sessions ? "" : ` Pinned: ${whole(target.endangered)}.`;
+  return `${many}.${part} Their users are logged out if ${target.name} keeps logins in its own memory; to wait for them, let sessions leave first.`;
+}
+
+function reasons(target) {
+  const rows = Object.entries(target.pinned_by).filter(([, number]) => number > 0);
+  return rows.length ? ` (${rows.map(([why, number]) => `${whole(number)} ${WHY_WORDS[why] ?? words(why)}`).join(", ")})` : "";
 }
 
 function lastOne(view, target) {

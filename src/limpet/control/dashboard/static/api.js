@@ -94,15 +94,13 @@ async function read(onFrame) {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
+      clearTimeout(timer);
+      timer = setTimeout(end, SILENT_MS);
       const events = (text + value).split("\n\n");
       text = events.pop();
       // Of several that came at once only the last is true.
       const data = events.filter((event) => event.startsWith("data: ")).pop();
-      if (data !== undefined) {
-        clearTimeout(timer);
-        timer = setTimeout(end, SILENT_MS);
-        onFrame(JSON.parse(data.slice(6)));
-      }
+      if (data !== undefined) onFrame(JSON.parse(data.slice(6)));
     }
   } finally {
     clearTimeout(timer);

@@ -10,7 +10,9 @@ const STATUS_WORDS = {
   joined: "went along with a parallel first request",
   off: "the group is not sticky",
   exempt: "the path needs no session",
-  moved: "moved on purpose; all of it is in the store",
+  moved: "portable, and moved from a target with too many",
+  lent: "portable, and another target served this one request",
+  target_leaving: "portable, and moved from a target that is about to go",
   target_gone: "its target is not registered any more",
   target_unavailable: "its target is unhealthy or out of service",
   target_draining: "its target is draining",
@@ -25,9 +27,25 @@ const STATUS_WORDS = {
   app_cookie_missing: "without the app's own cookie",
 };
 
+const CAUSE_WORDS = {
+  moved: "another target than before did not know the user",
+  expired: "the session's time was over",
+  store_miss: "the store has lost the session",
+  bad_signature: "the target could not read the cookie: different secrets",
+  revoked: "ended from elsewhere",
+  app_logout: "the user asked for it",
+  unknown: "the balancer had no part in it",
+};
+const MOVE_WORDS = {
+  balance: "from a target with too many sessions",
+  drain: "from a target that is about to go",
+  unavailable: "from a target that is unhealthy or out of service",
+  gone: "from a target that is not registered any more",
+};
+
 export function showTiles(view, past) {
   const { rates } = view;
-  const logouts = view.suspected_logouts === undefined ? undefined : sum(view.suspected_logouts);
+  const logouts = sum(view.suspected_logouts);
   const tiles = [
     { key: "rate", label: "Requests/s", value: rate(rates?.requests_per_s), line: past.of(view.name, "rate"),
       more: `${rate(rates?.server_errors_per_s)} server errors/s`, level: rates?.server_errors_per_s ? "bad" : "" },
@@ -38,14 +56,14 @@ export function showTiles(view, past) {
       more: kinds(view) },
     { key: "serving", label: "Targets serving", value: `${view.serving} of ${view.targets.length}`,
       more: notServing(view), level: view.serving < view.targets.length ? "warn" : "" },
-    { key: "logouts", label: "Suspected logouts", value: logouts === undefined ? "unknown" : whole(logouts),
+    { key: "logouts", label: "Suspected logouts", value: whole(logouts),
       more: "since the start", level: logouts ? "bad" : "" },
   ];
   arrange(document.getElementById("tiles"), tiles, (tile) => tile.key, makeTile, changeTile);
 }
 
 function kinds(view) {
-  if (view.portable === undefined) return "portable or pinned: unknown";
+  if (view.sessions && view.untold === view.sessions) return "whether portable: the app does not tell";
   return `${whole(view.portable)} portable, ${whole(view.pinned)} pinned`;
 }
 
@@ -94,27 +112,25 @@ export function showSpread(view, what) {
 }
 
 function partsOf(target, what, value) {
-  if (what !== "sessions" || target.portable === undefined) return [{ kind: "part", value }];
-  const rest = Math.max(0, value - target.portable - target.pinned);
+  if (what !== "sessions") return [{ kind: "part", value }];
   return [
-    { kind: "part pinned", value: target.pinned },
-    { kind: "part portable", value: target.portable },
-    { kind: "part", value: rest },
+    { kind: "part pinned", value: target.pinned - target.untold },
+    { kind: "part", value: target.portable + target.untold },
   ];
 }
 
 export function showCauses(view) {
-  bars("logouts", view.suspected_logouts, "none so far", "Unknown: the apps do not tell limpet of their sessions.");
-  bars("moves", view.moves, "none so far", "Unknown: the apps do not tell limpet of their sessions.");
-  bars("sticky", view.sticky, "no request so far", "", STATUS_WORDS);
+  bars("logouts", view.suspected_logouts, "None so far.", CAUSE_WORDS);
+  bars("moves", view.moves, "None so far.", MOVE_WORDS);
+  bars("sticky", view.sticky, "No request so far.", STATUS_WORDS);
 }
 
-function bars(id, numbers, nothing, unknown, explained = {}) {
+function bars(id, numbers, nothing, explained) {
   const where = document.getElementById(id);
-  const rows = Object.entries(numbers ?? {}).filter(([, number]) => number > 0).sort((a, b) => b[1] - a[1]);
+  const rows = Object.entries(numbers).filter(([, number]) => number > 0).sort((a, b) => b[1] - a[1]);
   if (!rows.length) {
     if (where.firstElementChild?.tagName !== "P") where.replaceChildren(element("p", { class: "quiet" }));
-    write(where.firstElementChild, numbers === undefined ? unknown : `${nothing[0].toUpperCase()}${nothing.slice(1)}.`);
+    write(where.firstElementChild, nothing);
     return;
   }
   if (where.firstElementChild?.tagName !== "UL") where.replaceChildren(element("ul", { class: "bars" }));

@@ -65,7 +65,8 @@ export class Targets {
     const wanted = this.filter.value.trim().toLowerCase();
     let shown = view.targets.filter((target) => `${target.name} ${target.address} ${target.state}`.toLowerCase().includes(wanted));
     shown = this.inOrder(shown, isAsked);
-    mark(this.table, "class", view.portable === undefined ? "no-kinds" : "");
+    // Without an app that tells, every session is pinned for all that limpet knows.
+    mark(this.table, "class", view.untold === view.sessions ? "no-kinds" : "");
     const body = this.table.tBodies[0];
     arrange(body, shown, (target) => `${view.name}/${target.name}`, (target) => this.row(target), (row, target) => this.change(row, target));
     const left = view.targets.length - shown.length;

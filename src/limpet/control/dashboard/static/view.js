@@ -2,7 +2,7 @@
 
 import { History } from "./charts.js";
 
-const GAP_S = 4;
+const GAP_S = 15;
 const SERVING = new Set(["healthy", "unavailable"]);
 
 export const LEVELS = {
@@ -19,7 +19,6 @@ export function viewOf(frame, name) {
   const rates = frame.rates?.groups[name] ?? null;
   const targets = group.targets.map((target) => targetView(target, frame.rates, rates?.targets[target.name]));
   const total = (field) => targets.reduce((sum, target) => sum + target[field], 0);
-  const isTold = targets.some((target) => target.portable !== undefined);
   return {
     ...group,
     targets,
@@ -29,8 +28,9 @@ export function viewOf(frame, name) {
     inFlight: total("in_flight"),
     queued: total("queued"),
     sessions: total("sessions"),
-    portable: isTold ? total("portable") : undefined,
-    pinned: isTold ? total("pinned") : undefined,
+    portable: total("portable"),
+    pinned: total("pinned"),
+    untold: total("untold"),
   };
 }
 
@@ -43,6 +43,10 @@ function targetView(target, rates, own) {
     response: own?.response_ms ?? null,
     state: target.health + (target.is_terminating ? ", terminating" : ""),
     level: LEVELS[target.health] ?? "quiet",
+    // Pinned because nothing is known of them: the app does not tell.
+    untold: target.pinned_by.unknown ?? 0,
+    // A WebSocket opens again elsewhere; the other pinned sessions are lost with their target.
+    endangered: target.pinned - (target.pinned_by.websocket ?? 0),
     isServing: SERVING.has(target.health),
   };
 }
