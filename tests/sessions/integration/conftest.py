@@ -22,6 +22,7 @@ class Proxy:
         returns: whether replies do.
         drip_s: pause after each byte of a reply; None sends it whole.
         keeps: send only so many bytes of each reply; None all.
+        swallows: how many replies are still to get lost; those of a tracking connection are not counted.
         mutes: while this is set, connections that have sent it get no more replies.
         opened: how many connections were made.
     """
@@ -33,6 +34,7 @@ class Proxy:
         self.drip_s: float | None = None
         self.keeps: int | None = None
         self.mutes: bytes | None = None
+        self.swallows = 0
         self._sent: dict[socket.socket, bytearray] = {}
         self.opened = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -72,7 +74,9 @@ class Proxy:
     def _return(self, server: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(65536):
-                if self.returns and not self._is_muted(server):
+                if self.swallows and b"TRACKING" not in self._sent.get(server, b""):
+                    self.swallows -= 1
+                elif self.returns and not self._is_muted(server):
                     self._send(client, data[: self.keeps])
         self._end(client, server)
 

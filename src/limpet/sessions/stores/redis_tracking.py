@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("limpet.sessions")
 BEAT_S = 0.3
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 1.0
-#: Name look-ups, the TLS handshake and the log-in included.
-_OPEN_S = 5.0
+#: Name look-ups, the TLS handshakes and the log-ins included.
+_OPEN_S = 2.0
 _READ_BYTES = 65536
 _BEGIN: list[Command] = [
     ("HELLO", 3),
@@ -182,7 +182,7 @@ class _Thread(threading.Thread):
         self._has_ended = True
         self.wake()
         if self.is_alive() and self is not threading.current_thread():
-            self.join()
+            self.join(_OPEN_S)  # it may be about to open a connection to what does not answer
 
     def forget(self) -> None:
         # In the child of a fork: the parent goes on with what these are connected to.
@@ -207,12 +207,12 @@ class _Thread(threading.Thread):
     def _follow(self, until_odd: ExitStack) -> None:
         self.is_doubted = False
         until_odd.callback(self._close_all)
+        is_cluster = self._target.kind == "cluster"
         with Within(max(_OPEN_S, self._timeout_s)):
             place = _Place(self._target, self._timeout_s, until_odd)
-            self._servers = []
             for connection in place.connections():
                 until_odd.callback(connection.disconnect)
-                self._servers.append(_Server(connection, is_cluster=self._target.kind == "cluster"))
+                self._servers.append(_Server(connection, is_cluster=is_cluster))
         selector = until_odd.enter_context(selectors.DefaultSelector())
         selector.register(self._heard, selectors.EVENT_READ)
         for server in self._servers:
@@ -243,7 +243,7 @@ class _Thread(threading.Thread):
             else:
                 for names in key.data.read():
                     self._tracking.tell(names)
-        if self.is_doubted:
+        if self.is_doubted or self._has_ended:
             raise _OtherwiseError
 
     def _hear(self) -> None:
