@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
@@ -54,6 +54,7 @@ def _types(value: Any) -> Any:
     return type(value)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(VALUES)
 def test_values_come_back_with_their_types(value: Any) -> None:
     back = unpack(pack(value))
