@@ -247,8 +247,7 @@ def odd_replica(evidence: Evidence) -> bool:
     """Whether one replica differs from others that agree.
 
     With names: a login is in on two replicas or more and out on another. Without: two logins lose
-    at different rates, more than chance allows, and one of them loses less than a session that only
-    its home knows could among three replicas.
+    at different rates, more than chance allows.
     """
     for login in evidence.logins:
         seen = by_replica(evidence, login.number)
@@ -259,17 +258,25 @@ def odd_replica(evidence: Evidence) -> bool:
     return not evidence.seen_replicas and _rates_differ(evidence)
 
 
+#: How far two logins' parts of visits that are in may be from one together, where one replica is odd.
+_COMPLEMENT = 0.3
+
+
 def _rates_differ(evidence: Evidence) -> bool:
-    rates: dict[int, list[int]] = {}
+    # Only visits made at once are shared fairly enough among replicas to compare logins by them. A
+    # login on the odd replica is in there alone, one on another everywhere else: together, one.
+    rates: dict[int, tuple[int, int]] = {}
     for arm in frozen_arms(evidence):
-        counts = rates.setdefault(arm.login, [0, 0])
-        counts[0] += arm.outs
-        counts[1] += arm.ins
+        if arm.note.endswith("at once"):
+            lost, kept = rates.get(arm.login, (0, 0))
+            rates[arm.login] = (lost + arm.outs, kept + arm.ins)
     if len(rates) < 2:
         return False
-    most = max(rates.values(), key=lambda each: each[0] / max(sum(each), 1))
-    least = min(rates.values(), key=lambda each: each[0] / max(sum(each), 1))
-    return fisher_exact(((most[0], most[1]), (least[0], least[1]))) < LEVEL
+    by_loss = sorted(rates.values(), key=lambda each: each[0] / max(sum(each), 1))
+    least, most = by_loss[0], by_loss[-1]
+    kept_of_both = sum(kept / max(lost + kept, 1) for lost, kept in (least, most))
+    is_split = least[1] > least[0] and abs(kept_of_both - 1) < _COMPLEMENT
+    return is_split and fisher_exact((most, least)) < LEVEL
 
 
 def auth_cookies_lost(evidence: Evidence) -> list[tuple[Visit, CookieFact]]:
@@ -353,7 +360,7 @@ EARLY = 12
 def dies_at_first_stranger(evidence: Evidence) -> bool:
     """Whether sessions die early and for good, at every login and however they are visited."""
     arms = evidence.arms_of(ArmKind.JAR, ArmKind.FROZEN, ArmKind.APP_ONLY)
-    main = [arm for arm in arms if len(arm.clear) >= 3 and arm.note in {"", "again", "confirmation"}]
+    main = [arm for arm in arms if len(arm.clear) >= 3 and _is_plain(arm, "again")]
     if not frozen_arms(evidence) or any(arm.pattern not in {Pattern.DEAD, Pattern.OUT} for arm in main):
         return False
     return _ever_in(evidence) and all((first_out(arm) or 0) < EARLY for arm in main)
@@ -366,10 +373,15 @@ def _ever_in(evidence: Evidence) -> bool:
     )
 
 
+def _is_plain(arm: Arm, note: str) -> bool:
+    # An ordinary arm, one of confirmation, or one with this note.
+    return arm.note in {"", note} or arm.note.startswith("confirmation")
+
+
 def died(evidence: Evidence) -> tuple[Arm, ...]:
     """Return the arms whose session was over for good, at no early and repeatable moment."""
     arms = evidence.arms_of(ArmKind.JAR, ArmKind.FROZEN, ArmKind.APP_ONLY)
-    plain = [arm for arm in arms if arm.note in {"", "older", "confirmation"}]
+    plain = [arm for arm in arms if _is_plain(arm, "older")]
     return tuple(arm for arm in plain if arm.pattern is Pattern.DEAD)
 
 

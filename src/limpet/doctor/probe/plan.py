@@ -22,7 +22,7 @@ class Counts:
     jar: int = 30
     frozen: int = 30
     app_only: int = 20
-    confirm: int = 16
+    confirm: int = 24
     other_agent: int = 3
     bursts: int = 3
     burst: int = 8

@@ -91,13 +91,22 @@ class Run:
         url: str = "",
         agent: str = USER_AGENT,
         address: str = "",
+        at_once: int = 1,
     ) -> Arm:
-        """Visit the page with the same cookies each time."""
+        """Visit the page with the same cookies each time.
+
+        Args:
+            at_once: how many visits are made together. Processes that share a socket share single
+                visits unevenly, and those that come together fairly.
+        """
         visits: list[Visit] = []
         try:
-            for _ in range(count):
-                visit = await session.visitor.replay(url or self.url, cookies, agent=agent, address=address)
-                visits.append(visit)
+            while len(visits) < count:
+                together = [
+                    session.visitor.replay(url or self.url, cookies, agent=agent, address=address)
+                    for _ in range(min(at_once, count - len(visits)))
+                ]
+                visits += await asyncio.gather(*together)
         finally:
             arm = self.add(kind, session.number, visits, note)
         return self.record.judged(arm)
