@@ -358,6 +358,10 @@ def shop(limpet: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -
     with ExitStack() as stack:
         targets = [stack.enter_context(SmallTarget(name)) for name in "ABCD"]
         targets[1].status = 500
+        for target, state in zip(
+            targets, ("portable", "portable", "portable", "pinned; why=memory"), strict=True
+        ):
+            target.session_state = state.replace("portable", f"portable; v=1; fp={'a' * 16}; user")
         members = [f'{{name = "{target.name}", address = "{target.url}"}}' for target in targets]
         members.append('{name = "E", address = "127.0.0.1:1"}')
         path = tmp_path_factory.mktemp("shop") / "limpet.toml"

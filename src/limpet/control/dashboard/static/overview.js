@@ -108,6 +108,7 @@ export function showSpread(view, what) {
     title: `${target.name}: ${show(value(target))}, ${target.state}`,
     parts: partsOf(target, what, value(target)),
   }));
+  document.getElementById("legend").hidden = what !== "sessions" || view.pinned === view.untold;
   drawColumns(document.getElementById("spread"), columns, mean, text);
 }
 
