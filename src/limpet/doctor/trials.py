@@ -21,7 +21,7 @@ def needs(evidence: Evidence, kind: TrialKind) -> str:
     trial = evidence.trial(kind)
     if trial is None:
         if evidence.command == "check":
-            return evidence.stopped or f"{kind.value}: the app gave no occasion for it"
+            return "no login was made" if evidence.stopped else f"{kind.value}: the app gave no occasion for it"
         return "limpet check MODULE:APP tries it"
     cause = signs.flap_cause(evidence)
     if cause in _EXPLAINED:

@@ -8,13 +8,18 @@ usual fields. One failed login of a way ends it: nothing is guessed twice.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
+
+from limpet.doctor.probe.page import read_document
+from limpet.doctor.rehearsal.site import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from limpet.doctor.probe.page import Form
     from limpet.doctor.rehearsal.site import Answer, Browser
 
 #: Where frameworks and people put their login pages.
@@ -30,6 +35,10 @@ LOGIN_PATHS = (
     "/session/new",
 )
 _POST_PATHS = ("/login", "/login/", "/auth/login", "/api/login", "/signin", "/token", "/session")
+_LOGIN = re.compile(r"log[\s_-]?in|sign[\s_-]?in|session|auth", re.IGNORECASE)
+_USER = re.compile(r"user|name|mail|login|account", re.IGNORECASE)
+_TYPED = frozenset({"", "text", "email", "tel", "search"})
+_UNSENT = frozenset({"submit", "button", "reset", "image", "file"})
 _TOKEN_KEYS = ("access_token", "token", "jwt", "id_token")
 
 
@@ -84,22 +93,30 @@ class Way:
         else:
             answer = await browser.ask("POST", self.path, data=data)
         _take_token(browser, answer)
-        return [answer, answer, *await browser.follow(answer, self.path)]
+        return [answer, answer, *await browser.follow(answer)]
 
     async def _by_form(self, browser: Browser, refused: Collection[str]) -> list[Answer]:
-        pages = await browser.open(self.path)
-        form = pages[-1].page.login_form
+        page = (await browser.open(self.path))[-1]
+        form = _login_form(read_document(page.reply).forms)
         if form is None:
             return []
-        at = pages[-1].visit.path
-        target = urlsplit(urljoin(at, form.action or at))
-        path = (target.path or "/") + (f"?{target.query}" if target.query else "")
-        if target.path in refused:
+        path = path_of(urljoin(page.reply.url, form.action or page.reply.url))
+        if path.partition("?")[0] in refused:
             return []
-        who = self.credentials
-        answer = await browser.ask("POST", path, data=form.filled(who.user, who.password, dict(who.fields)))
+        answer = await browser.ask("POST", path, data=self._filled(form))
         _take_token(browser, answer)
-        return [pages[-1], answer, *await browser.follow(answer, path)]
+        return [page, answer, *await browser.follow(answer)]
+
+    def _filled(self, form: Form) -> dict[str, str]:
+        # What a person leaves alone goes along as it is; `fields` come before guesses.
+        who = self.credentials
+        data = {each.name: each.value for each in form.fields if each.name and each.kind not in _UNSENT}
+        user, password = _user_field(form), _password_field(form)
+        if user:
+            data[user] = who.user
+        if password:
+            data[password] = who.password
+        return {**data, **who.fields}
 
     def _usual_fields(self) -> dict[str, Any]:
         who = self.credentials
@@ -122,11 +139,29 @@ def ways(credentials: Credentials, path: str = "") -> Iterator[Way]:
         yield Way("json", each, credentials)
 
 
+def _login_form(forms: Sequence[Form]) -> Form | None:
+    # One password is asked for; or it says that it logs in, and asks for a name.
+    posts = [form for form in forms if form.method == "post"]
+    asking = [form for form in posts if sum(each.kind == "password" for each in form.fields) == 1]
+    named = [form for form in posts if not form.has_password and _user_field(form)]
+    telling = [form for form in named if _LOGIN.search(f"{form.action} {form.text}")]
+    return next(iter((*asking, *telling)), None)
+
+
+def _user_field(form: Form) -> str:
+    typed = [each.name for each in form.fields if each.kind in _TYPED and each.name]
+    return next(iter([name for name in typed if _USER.search(name)] or typed), "")
+
+
+def _password_field(form: Form) -> str:
+    return next((each.name for each in form.fields if each.kind == "password"), "")
+
+
 def _take_token(browser: Browser, answer: Answer) -> None:
     # Without cookies, a client of an API keeps the token that it was given.
     if answer.visit.status >= 300 or not answer.visit.page.json_shape:
         return
-    body = json.loads(answer.text)
+    body = json.loads(answer.reply.body)
     for key in _TOKEN_KEYS:
         if isinstance(body, dict) and isinstance(body.get(key), str):
             browser.headers["authorization"] = f"Bearer {body[key]}"

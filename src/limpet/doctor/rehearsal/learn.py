@@ -9,15 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from limpet.doctor import oracle
 from limpet.doctor.evidence import Outcome
 from limpet.doctor.rehearsal.entrance import ways
-from limpet.doctor.rehearsal.oracle import find_oracle
-from limpet.doctor.rehearsal.stage import BALANCER_COOKIE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from limpet.doctor.evidence import Visit
+    from limpet.doctor.oracle import Oracle
     from limpet.doctor.rehearsal.entrance import Credentials, Way
-    from limpet.doctor.rehearsal.oracle import Oracle
     from limpet.doctor.rehearsal.site import Browser, Site
 
 #: Pages that tend to differ for somebody who is logged in, after the one that the login leads to.
@@ -66,10 +67,10 @@ async def learn(site: Site, credentials: Credentials, *, form: str, page: str, r
         refused.add(answers[1].visit.path)
         leads_to = answers[-1].visit.path
         for each in (page,) if page else dict.fromkeys((leads_to, *_PAGES)):
-            oracle = await _oracle(site, way, browser, each, outside)
-            if oracle is not None:
-                site.outcome = oracle.outcome
-                return Learnt(way, each, oracle, await _auth(browser, each))
+            found = await _oracle(site, way, browser, each, outside)
+            if found is not None:
+                site.outcome = found.outcome
+                return Learnt(way, each, found, await _auth(browser, each))
     raise LearningError(_told(tried, credentials, page))
 
 
@@ -93,21 +94,27 @@ async def _oracle(site: Site, way: Way, browser: Browser, page: str, outside: _O
     # The first visit may show what is shown once ("welcome back"); two logins have no word in common
     # that is but the session's own.
     first = [(await browser.ask("GET", page)).visit for _ in range(_SAMPLES)]
-    if first[-1].status >= 400 or find_oracle(first[1:], await outside.visits(page)) is None:
+    if first[-1].status >= 400 or _all_in(await outside.visits(page), first[1:]) is None:
         return None
     another = site.new_browser()
     await way.enter(another)
     second = [(await another.ask("GET", page)).visit for _ in range(_SAMPLES)]
-    return find_oracle(first[1:] + second[1:], await outside.visits(page))
+    return _all_in(await outside.visits(page), first[1:] + second[1:])
+
+
+def _all_in(outside: Sequence[Visit], inside: Sequence[Visit]) -> Oracle | None:
+    # Nothing is lost yet, so all samples must say the same.
+    found = oracle.choose(outside, inside)
+    is_sure = found is not None and all(found.outcome(visit) is Outcome.IN for visit in inside)
+    return found if is_sure else None
 
 
 async def _auth(browser: Browser, page: str) -> tuple[str, ...]:
     found = []
-    for fact in browser.jar.facts:
-        if fact.name != BALANCER_COOKIE:
-            answer = await browser.ask("GET", page, is_frozen=True, without=(fact.name,))
-            if answer.visit.outcome is Outcome.OUT:
-                found.append(fact.name)
+    for fact in browser.cookies:
+        answer = await browser.ask("GET", page, is_frozen=True, without=(fact.name,))
+        if answer.visit.outcome is Outcome.OUT:
+            found.append(fact.name)
     return tuple(found)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -117,9 +116,7 @@ class Rehearsal:
         return replace(answer.visit, since_login_s=self.site.now_s() - session.at_s)
 
     def _login(self, number: int, browser: Browser, answers: list[Answer], visit: Visit, home: str) -> Login:
-        cookies = tuple(fact for fact in browser.jar.facts if fact.name != BALANCER_COOKIE)
         set_cookies = [fact for answer in answers[1:] for fact in answer.visit.set_cookies]
-        sent = {name for name, _ in browser.jar.sent(self.page, time.time())}
         return Login(
             number=number,
             way=self.way.kind,
@@ -127,9 +124,9 @@ class Rehearsal:
             before=answers[0].visit if answers else None,
             submit=answers[1].visit if answers else None,
             follow=(*(answer.visit for answer in answers[2:]), visit),
-            cookies=cookies,
+            cookies=browser.cookies,
             refused=tuple(fact for fact in set_cookies if fact.refusal),
-            unsent=tuple((fact.name, fact.path) for fact in cookies if fact.name not in sent),
+            unsent=browser.unsent(self.page),
             auth=self.auth,
             home=home,
         )

@@ -99,7 +99,7 @@ async def _played(
     site = Site(stage, plan.host)
     site.products = frozenset(facts[stage.spare].frameworks)
     credentials = _who(plan.credentials, given)
-    site.user = credentials.user
+    site.look_for(credentials.user)
     try:
         on_progress("looking for the login", site.used)
         await stage.use(stickiness="lb_cookie")
@@ -114,7 +114,7 @@ async def _played(
             known,
             url=f"{plan.app} {learnt.page}",
             first=first,
-            oracle=f"{learnt.oracle.told_by} on {learnt.page}, after logging in by {learnt.way}",
+            oracle=f"{learnt.oracle.sentence} on {learnt.page}, after logging in by {learnt.way}",
             logins=tuple(rehearsal.logins),
             arms=tuple(rehearsal.arms),
             anonymous=tuple(

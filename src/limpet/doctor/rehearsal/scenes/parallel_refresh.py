@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from limpet.doctor.evidence import Arm, ArmKind, Outcome, Trial, TrialKind
-from limpet.doctor.rehearsal.stage import BALANCER_COOKIE
 
 if TYPE_CHECKING:
     from limpet.doctor.evidence import Visit
@@ -48,12 +47,12 @@ async def _renew(rehearsal: Rehearsal) -> None:
     short = _shortest(alone)
     if not short:
         return
-    alone.browser.jar.drop((short,))
+    alone.browser.drop(short)
     first = await rehearsal.row(ArmKind.JAR, alone, 2)
     if first.visits[-1].outcome is not Outcome.IN:
         return  # nothing renews it, one request or many
     session = await rehearsal.log_in()
-    session.browser.jar.drop((short,))
+    session.browser.drop(short)
     during = Arm(kind=ArmKind.BURST, login=session.number, visits=await _burst(rehearsal, session))
     after = await rehearsal.row(ArmKind.JAR, session, 3)
     rehearsal.trials.append(
@@ -63,8 +62,7 @@ async def _renew(rehearsal: Rehearsal) -> None:
 
 def _shortest(session: Session) -> str:
     # A browser's end comes before every date.
-    facts = [fact for fact in session.browser.jar.facts if fact.name != BALANCER_COOKIE]
-    lives = {fact.name: fact.lifetime_s or 0.0 for fact in facts}
+    lives = {fact.name: fact.lifetime_s or 0.0 for fact in session.browser.cookies}
     if len(set(lives.values())) < 2:
         return ""
     return min(lives, key=lambda name: lives[name])
