@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from limpet.doctor.evidence import Arm, ArmKind, Outcome, Pattern
+from limpet.doctor.finding import SourceLine
 from limpet.doctor.statistics import LEVEL, fisher_exact
 
 if TYPE_CHECKING:
@@ -141,6 +142,19 @@ def flap_cause(evidence: Evidence) -> FlapCause | None:
         return FlapCause.ODD_REPLICA
     is_key = is_signed(evidence) or keys_explain(evidence) or signs_its_store(evidence)
     return FlapCause.KEY if is_key else FlapCause.STATE
+
+
+def place(evidence: Evidence, kind: str, name: str = "") -> SourceLine | None:
+    """Return the first line of the app of a kind, which `limpet check` has read.
+
+    Args:
+        name: what the line has to tell of, such as a cookie; a line that tells of all will do.
+    """
+    lines = [each for each in evidence.sources if each.kind == kind]
+    named = [each for each in lines if name and repr(name) in each.detail]
+    general = [each for each in lines if not name or "session cookie" in each.detail]
+    found = next(iter((*named, *general)), None)
+    return SourceLine(found.path, found.line) if found else None
 
 
 def different_secrets(evidence: Evidence) -> str:

@@ -21,7 +21,9 @@ def needs(evidence: Evidence, kind: TrialKind) -> str:
     trial = evidence.trial(kind)
     if trial is None:
         if evidence.command == "check":
-            return "no login was made" if evidence.stopped else f"{kind.value}: the app gave no occasion for it"
+            return (
+                "no login was made" if evidence.stopped else f"{kind.value}: the app gave no occasion for it"
+            )
         return "limpet check MODULE:APP tries it"
     cause = signs.flap_cause(evidence)
     if cause in _EXPLAINED:
@@ -46,3 +48,8 @@ def shown(trial: Trial) -> str:
     parts = {"before": trial.before, "during": trial.during, "after": trial.after, "new login": trial.fresh}
     seen = ", ".join(f"{name} {arm.sequence}" for name, arm in parts.items() if arm is not None)
     return f"{trial.kind.value}: {seen} (. in, X out, ? neither)"
+
+
+def remembers(evidence: Evidence) -> bool:
+    """Whether a login sets a cookie that logs in again, by its name."""
+    return any("remember" in each.name.lower() for login in evidence.logins for each in login.cookies)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from limpet.doctor import signs
 from limpet.doctor.checks.check import Check
 from limpet.doctor.finding import Confidence, Finding, Mode, NotTested, RuledOut, Severity
 
@@ -32,6 +33,7 @@ def answer(evidence: Evidence) -> Answer:
         evidence=(f"cookie {strict[0].name!r} is SameSite=Strict",),
         users_see="links from mails and other sites arrive logged out; a reload is logged in",
         fix="Use SameSite=Lax for the session, and Strict for a second cookie that only writes need",
+        location=signs.place(evidence, "cookie_flags", strict[0].name),
     )
 
 

@@ -40,6 +40,7 @@ def answer(evidence: Evidence) -> Answer:
         evidence=tuple(seen),
         users_see="a logout on every page load, though tests with simple clients pass",
         fix="SameSite=None and Partitioned need Secure; a __Host- name needs Secure, Path=/ and no Domain",
+        location=signs.place(evidence, "cookie_flags", refused[0].name),
     )
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from limpet.doctor import signs
+from limpet.doctor import signs, trials
 from limpet.doctor.checks.check import Check
-from limpet.doctor.finding import Confidence, Finding, Mode, RuledOut, Severity
+from limpet.doctor.evidence import TrialKind
+from limpet.doctor.finding import Confidence, Finding, Mode, NotTested, RuledOut, Severity
 from limpet.doctor.fixes import trust_proxy
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ RULE = "A19"
 
 def answer(evidence: Evidence) -> Answer:
     """Look for logins without a cookie, and redirects to http, on an https site."""
+    if evidence.trial(TrialKind.TLS_IN_FRONT) is not None:
+        return _rehearsed(evidence)
     if evidence.preflight is None or not evidence.preflight.is_https:
         return RuledOut("the site is not on https")
     accepted = [login for login in evidence.logins if login.is_accepted and login.submit is not None]
@@ -47,6 +50,34 @@ def answer(evidence: Evidence) -> Answer:
         users_see="logging in has no effect"
         if is_lost
         else "detours over http, where Secure cookies are missing",
+        fix=trust_proxy(evidence.products),
+    )
+
+
+def _rehearsed(evidence: Evidence) -> Answer:
+    # The server did not trust the balancer. A login without effect is the app's own doing; a refused
+    # form is what a framework does until it is told which proxy to trust.
+    untested = trials.needs(evidence, TrialKind.TLS_IN_FRONT)
+    trial = evidence.trial(TrialKind.TLS_IN_FRONT)
+    if untested or trial is None:
+        return NotTested(untested)
+    if not trials.lost(trial.after):
+        return RuledOut("logging in works when the app takes https for http")
+    return Finding(
+        rule=RULE,
+        severity=Severity.NOTE if "refused" in trial.note else Severity.WARNING,
+        confidence=Confidence.CONFIRMED,
+        evidence=tuple(
+            filter(
+                None,
+                (
+                    "TLS ended at a balancer that the app's server was not told to trust",
+                    trial.note,
+                    trials.shown(trial),
+                ),
+            )
+        ),
+        users_see="logging in has no effect, once TLS ends on another machine",
         fix=trust_proxy(evidence.products),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from limpet.doctor import signs
 from limpet.doctor.checks.check import Check
 from limpet.doctor.evidence import Outcome
 from limpet.doctor.finding import Confidence, Finding, Mode, NotTested, RuledOut, Severity
@@ -36,6 +37,7 @@ def answer(evidence: Evidence) -> Answer:
         evidence=(f"{linked[0].path} links to {linked[0].page.logout_links[0]}",),
         users_see="a logout that nobody asked for, when something fetches the link ahead",
         fix="Log out by POST, from a form; and mark the link so that it is not prefetched",
+        location=signs.place(evidence, "logout_route"),
     )
 
 

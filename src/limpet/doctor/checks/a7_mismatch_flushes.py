@@ -46,6 +46,7 @@ def answer(evidence: Evidence) -> Answer:
         ),
         users_see="a logout for good within a few page loads",
         fix=shared_secret(evidence.products),
+        location=signs.place(evidence, "secret_made_at_import"),
     )
 
 

@@ -53,6 +53,7 @@ class Rehearsal:
             any replica knows every session, else sticky.
         is_shared: whether any replica knows every session; None before that was tried.
         relays: what stands in front of stores.
+        rotating: cookies of a login that change on ordinary visits, and whose old values end.
         grown: containers in a process's memory that a login filled.
     """
 
@@ -67,6 +68,7 @@ class Rehearsal:
     arms: list[Arm] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     grown: tuple[str, ...] = ()
+    rotating: tuple[str, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -120,7 +122,7 @@ class Rehearsal:
         return Login(
             number=number,
             way=self.way.kind,
-            is_accepted=visit.outcome is not Outcome.OUT,
+            is_accepted=visit.outcome is not Outcome.OUT or _is_welcome(answers),
             before=answers[0].visit if answers else None,
             submit=answers[1].visit if answers else None,
             follow=(*(answer.visit for answer in answers[2:]), visit),
@@ -130,3 +132,11 @@ class Rehearsal:
             auth=self.auth,
             home=home,
         )
+
+
+def _is_welcome(answers: list[Answer]) -> bool:
+    # A login that was taken, and lost before the next page.
+    visit = answers[1].visit if answers else None
+    if visit is None or visit.status >= 400 or visit.page.has_password_field:
+        return False
+    return bool(visit.set_cookies or visit.page.json_shape)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Requests that a rehearsal makes at most; a scene that may not fit any more is not played.
 BUDGET = 300
-_MOST_PER_SCENE = 60
+_MOST_PER_SCENE = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +122,7 @@ async def _played(
             ),
             trials=tuple(rehearsal.trials),
             sources=(*_grown(rehearsal.grown, facts[stage.spare]), *known.sources),
+            rotating=rehearsal.rotating,
             facts={**known.facts, **rehearsal.facts},
             tested=played,
             used=site.used,

@@ -127,6 +127,7 @@ class Stage:
         self.certificate, self._key = make_certificate(Path(self._folder.name), "127.0.0.1")
         self._direct = httpx.AsyncClient(timeout=START_TIMEOUT_S, trust_env=False)
         self._balancer: Balancer | None = None
+        self._modes = 0
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -166,6 +167,7 @@ class Stage:
     async def use(self, **changes: Any) -> None:
         """Switch the balancer to another mode; what is not named becomes as it was at first."""
         self.mode = replace(Mode(self.first), **changes)
+        self._modes += 1
         assert self._balancer is not None  # noqa: S101  # it runs since the stage was entered
         await self._balancer.reload()
 
@@ -210,6 +212,9 @@ class Stage:
                     "default": {
                         "targets": targets,
                         "algorithm": self.mode.algorithm,
+                        # Other settings are other books: whoever had pinned requests in the last mode
+                        # is not behind in this one.
+                        "hash_header": f"X-Limpet-Mode-{self._modes}",
                         "stickiness": {"type": self.mode.stickiness, "cookie_name": BALANCER_COOKIE},
                         "health_check": {"enabled": False, "passive_threshold": 0},
                         "deregistration_delay_s": 0,

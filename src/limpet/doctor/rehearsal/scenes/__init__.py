@@ -14,6 +14,7 @@ from limpet.doctor.rehearsal.scenes import (
     restart_all,
     restart_one,
     scale,
+    second_login,
     skewed_clock,
     slow_request,
     sticky,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 SCENES: dict[str, Callable[[Rehearsal], Awaitable[None]]] = {
     "refresh": refresh.play,
     "sticky": sticky.play,
+    "second login": second_login.play,
     "parallel refresh": parallel_refresh.play,
     "slow request": slow_request.play,
     "TLS in front": tls_in_front.play,

@@ -29,8 +29,8 @@ async def play(rehearsal: Rehearsal) -> None:
     for _ in range(_ROUNDS):
         visits += await _burst(rehearsal, session)
     during = Arm(kind=ArmKind.BURST, login=session.number, visits=tuple(visits))
-    after = await rehearsal.row(ArmKind.JAR, session, 3)
-    rehearsal.arms.append(during)
+    after = await rehearsal.row(ArmKind.JAR, session, 3, note="after the burst")
+    rehearsal.arms += [during, after]
     rehearsal.trials.append(Trial(kind=TrialKind.PARALLEL_REFRESH, before=before, during=during, after=after))
     await _renew(rehearsal)
 

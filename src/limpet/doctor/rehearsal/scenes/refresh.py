@@ -1,18 +1,20 @@
 """Any replica may answer: reload the page without stickiness, and see who knows the session.
 
 Browsers that obey what is set, and cookies that stay as they were at login, for several logins; then
-logins of which each step may meet another replica.
+logins of which each step may meet another replica. Every row has a login of its own, made just before
+it with a sticky balancer, so that it is good on one replica at least.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from limpet.doctor.evidence import ArmKind, Trial, TrialKind
+from limpet.doctor.evidence import ArmKind, Outcome, Pattern, Trial, TrialKind
 from limpet.doctor.signs import GREW
 
 if TYPE_CHECKING:
-    from limpet.doctor.rehearsal.rehearsal import Rehearsal
+    from limpet.doctor.evidence import Arm
+    from limpet.doctor.rehearsal.rehearsal import Rehearsal, Session
     from limpet.doctor.rehearsal.stage import Facts
 
 #: Visits of each session: enough to meet every replica several times, and for the checks' statistics.
@@ -23,28 +25,43 @@ _LOGINS_ANYWHERE = 2
 async def play(rehearsal: Rehearsal) -> None:
     """Reload without stickiness."""
     stage = rehearsal.stage
-    count = max(_VISITS, 2 * len(stage.first))
-    await stage.use(stickiness="lb_cookie")
     before = {name: await stage.facts(name) for name in stage.first}
-    sessions = [await rehearsal.log_in()]
+    session = await _begin(rehearsal)
     after = {name: await stage.facts(name) for name in stage.first}
-    rehearsal.grown = _grown(before, after, sessions[0].home)
+    rehearsal.grown = _grown(before, after, session.home)
     rehearsal.facts[GREW] = ", ".join(rehearsal.grown)
-    sessions += [await rehearsal.log_in(), await rehearsal.log_in()]
-    await stage.use()
-    arms = [
-        await rehearsal.row(ArmKind.JAR, sessions[0], count),
-        await rehearsal.row(ArmKind.FROZEN, sessions[1], count),
-        await rehearsal.row(ArmKind.FROZEN, sessions[2], count),
-        await rehearsal.row(ArmKind.NONE, None, len(stage.first)),
-    ]
-    rehearsal.is_shared = not any(arm.outs for arm in arms[:3])
-    if rehearsal.is_shared:
-        arms.append(await rehearsal.row(ArmKind.OTHER_AGENT, sessions[1], len(stage.first)))
-    rehearsal.arms += arms
-    rehearsal.trials.append(Trial(kind=TrialKind.ROUND_ROBIN, before=arms[0], after=arms[1]))
+    count = max(_VISITS, 2 * len(stage.first))
+    jar = await rehearsal.row(ArmKind.JAR, session, count)
+    frozen = []
+    for _ in range(2):
+        session = await _begin(rehearsal)
+        frozen.append(await rehearsal.row(ArmKind.FROZEN, session, count))
+    rehearsal.is_shared = jar.pattern is Pattern.OK
+    rehearsal.rotating = _rotating(jar, rehearsal.auth) if rehearsal.is_shared else ()
+    if rehearsal.rotating and any(arm.outs for arm in frozen):
+        frozen = []  # the old value has to end: that is what a rotation is for
+    else:
+        rehearsal.rotating = ()
+    rehearsal.arms += [jar, *frozen, await rehearsal.row(ArmKind.NONE, None, len(stage.first))]
+    if frozen and rehearsal.is_shared:
+        rehearsal.arms.append(await rehearsal.row(ArmKind.OTHER_AGENT, session, len(stage.first)))
+    rehearsal.trials.append(Trial(kind=TrialKind.ROUND_ROBIN, after=jar))
     for _ in range(_LOGINS_ANYWHERE):
         await rehearsal.log_in()
+
+
+async def _begin(rehearsal: Rehearsal) -> Session:
+    await rehearsal.stage.use(stickiness="lb_cookie")
+    session = await rehearsal.log_in()
+    await rehearsal.stage.use()
+    return session
+
+
+def _rotating(jar: Arm, auth: tuple[str, ...]) -> tuple[str, ...]:
+    # Cookies of the login that a browser got anew while it was in.
+    kept = [visit for visit in jar.visits if visit.outcome is Outcome.IN]
+    values = {name: {fact.digest for visit in kept if (fact := visit.cookie(name))} for name in auth}
+    return tuple(name for name, digests in values.items() if len(digests) > 1)
 
 
 def _grown(before: dict[str, Facts], after: dict[str, Facts], home: str) -> tuple[str, ...]:
