@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import redis
+
 FORM = '<form method="post" action="/login"><input name="user"><input type="password" name="word"></form>'
 HTML = [("Content-Type", "text/html")]
 
@@ -35,12 +37,15 @@ class Site:
         if given.get("word") != ["sesame"]:
             start_response("403 Forbidden", HTML)
             return [b"<p>wrong</p>"]
-        set_cookie = f"{self.cookie}={self.sessions.begin(given['user'][0])}; Path=/; HttpOnly; SameSite=Lax"
         headers = [("Location", "/")]
         if self.may_set_cookie(environ):
-            headers.append(("Set-Cookie", set_cookie))
+            headers += self.begin(given["user"][0])
         start_response("303 See Other", headers)
         return [b""]
+
+    def begin(self, name):
+        value = self.sessions.begin(name)
+        return [("Set-Cookie", f"{self.cookie}={value}; Path=/; HttpOnly; SameSite=Lax")]
 
     def may_set_cookie(self, environ):
         return True
@@ -67,12 +72,22 @@ class Folder:
 
     def begin(self, name):
         key = secrets.token_hex(8)
-        (self.folder / f"s-{key}").write_text(name)
+        self.put(key, name)
         return key
+
+    def put(self, key, name):
+        (self.folder / f"s-{key}").write_text(name)
+
+    def end_all(self, name):
+        for path in self.folder.glob("s-*"):
+            path.unlink(missing_ok=True)
 
     def find(self, cookie):
         path = self.folder / f"s-{cookie}"
-        return path.read_text() if cookie.isalnum() and path.exists() else None
+        try:
+            return path.read_text() if cookie.isalnum() else None
+        except FileNotFoundError:
+            return None
 
 
 class Signed:
@@ -104,6 +119,108 @@ class HttpsOnly(Site):
 
 OWN_KEY = secrets.token_bytes(16)
 SESSIONS = {}
+
+
+class Renewing(Site):
+    """A short session, and a token that is good for one more; a second use of it ends everything."""
+
+    token = "remember_token"
+
+    def __init__(self, sessions, *, grace):
+        super().__init__(sessions)
+        self.grace = grace
+
+    def __call__(self, environ, start_response):
+        name = self.sessions.find(cookies(environ).get(self.cookie, ""))
+        token = cookies(environ).get(self.token, "")
+        if environ["REQUEST_METHOD"] == "POST" or name or not token:
+            return super().__call__(environ, start_response)
+        name, is_used = self.sessions.find(token), self.sessions.find(f"{token}used")
+        if not name or (is_used and not self.grace):
+            if name:
+                self.sessions.end_all(name)
+            ends = [("Set-Cookie", f"{each}=; Max-Age=0; Path=/") for each in (self.cookie, self.token)]
+            start_response("200 OK", [*HTML, *ends])
+            return [f"<p>Please log in</p>{FORM}".encode()]
+        self.sessions.put(f"{token}used", name)
+        start_response("200 OK", [*HTML, *self.begin(name)])
+        return [f"<p>Hello {name}</p>".encode()]
+
+    def begin(self, name):
+        return [
+            ("Set-Cookie", f"{self.cookie}={self.sessions.begin(name)}; Path=/"),
+            ("Set-Cookie", f"{self.token}={self.sessions.begin(name)}; Path=/; Max-Age=86400"),
+        ]
+
+
+class Refreshing(Renewing):
+    token = "refresh_token"
+
+
+class OneDevice(Folder):
+    def begin(self, name):
+        self.end_all(name)
+        return super().begin(name)
+
+
+class InValkey:
+    """Names in the store that SITE_STORE has the address of."""
+
+    def __init__(self):
+        self.client = redis.Redis.from_url(os.environ["SITE_STORE"], socket_timeout=2)
+
+    def begin(self, name):
+        key = secrets.token_hex(8)
+        self.client.set(key, name)
+        return key
+
+    def find(self, cookie):
+        name = self.client.get(cookie) if cookie else None
+        return name.decode() if name else None
+
+
+class Forgetful(Site):
+    """Takes an error of the store for a session that is not there, and deletes the cookie."""
+
+    def __call__(self, environ, start_response):
+        try:
+            return super().__call__(environ, start_response)
+        except redis.RedisError:
+            start_response("200 OK", [*HTML, ("Set-Cookie", "sid=; Max-Age=0; Path=/")])
+            return [f"<p>Please log in</p>{FORM}".encode()]
+
+
+class Honest(Site):
+    def __call__(self, environ, start_response):
+        try:
+            return super().__call__(environ, start_response)
+        except redis.RedisError:
+            start_response("503 Service Unavailable", HTML)
+            return [b"<p>Come back soon</p>"]
+
+
+def remembering():
+    return Renewing(Folder(), grace=False)
+
+
+def refreshing():
+    return Refreshing(Folder(), grace=False)
+
+
+def with_grace():
+    return Renewing(Folder(), grace=True)
+
+
+def one_device():
+    return Site(OneDevice())
+
+
+def forgetful():
+    return Forgetful(InValkey())
+
+
+def honest():
+    return Honest(InValkey())
 
 
 def memory():

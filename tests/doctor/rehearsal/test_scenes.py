@@ -81,23 +81,27 @@ def test_a_restart_of_all_ends_sessions(play: Play, app: str, rule: str) -> None
 
 
 def test_a_clock_that_is_ahead(play: Play) -> None:
-    strict = play("small_sites:strict_clock()", "skewed clock").trial(TrialKind.SKEWED_CLOCK)
-    assert strict is not None
-    assert trials.held(strict.before)
-    assert trials.lost(strict.after)
-    lenient = play("small_sites:shared()", "skewed clock").trial(TrialKind.SKEWED_CLOCK)
-    assert lenient is not None
-    assert trials.held(lenient.after)
+    strict = judge(play("small_sites:strict_clock()", "skewed clock"))
+    assert [(each.rule, each.severity) for each in strict.findings] == [("A9", Severity.NOTE)]
+    assert "A9" in judge(play("small_sites:shared()", "skewed clock")).ruled_out
 
 
 def test_an_app_that_believes_it_is_on_http(play: Play) -> None:
-    sick = play("small_sites:https_only()", "TLS in front").trial(TrialKind.TLS_IN_FRONT)
-    assert sick is not None
-    assert sick.note == "the login sets no cookie"
-    assert trials.lost(sick.after)
-    well = play("small_sites:shared()", "TLS in front").trial(TrialKind.TLS_IN_FRONT)
-    assert well is not None
-    assert trials.held(well.after)
+    (finding,) = grave(play("small_sites:https_only()", "TLS in front"))
+    assert finding.rule == "A19"
+    assert "the login sets no cookie" in finding.evidence
+    assert "A19" in judge(play("small_sites:shared()", "TLS in front")).ruled_out
+
+
+@pytest.mark.parametrize(("app", "rule"), [("remembering", "A22"), ("refreshing", "A23"), ("with_grace", "")])
+def test_parallel_requests_when_a_session_has_ended(play: Play, app: str, rule: str) -> None:
+    evidence = play(f"small_sites:{app}()", "parallel refresh")
+    assert [each.rule for each in grave(evidence)] == ([rule] if rule else [])
+    assert evidence.trial(TrialKind.PARALLEL_RENEWAL) is not None
+
+
+def test_a_second_device(play: Play) -> None:
+    assert [each.rule for each in grave(play("small_sites:one_device()", "second login"))] == ["A26"]
 
 
 def test_a_page_that_is_slow_while_its_user_logs_in(play: Play) -> None:

@@ -26,6 +26,8 @@ PORTS = {
     "mysql": 3306,
     "mariadb": 3306,
 }
+#: These name servers that tell where the store is, not the store.
+_OTHERWISE = frozenset({"sentinel", "cluster", "srv"})
 _CHUNK_BYTES = 65536
 
 
@@ -112,8 +114,9 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def _address(url: str) -> tuple[str, int] | None:
     scheme, separator, _ = url.partition("://")
-    port = PORTS.get(scheme.partition("+")[0])
-    if not separator or port is None:
+    kind, _, driver = scheme.partition("+")
+    port = PORTS.get(kind)
+    if not separator or port is None or driver in _OTHERWISE:
         return None
     try:
         parts = urlsplit(url)

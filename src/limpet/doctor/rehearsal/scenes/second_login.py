@@ -14,6 +14,6 @@ async def play(rehearsal: Rehearsal) -> None:
     """Log in twice as the same user."""
     await rehearsal.stage.use(stickiness=rehearsal.calm)
     first = await rehearsal.log_in()
-    rehearsal.arms.append(await rehearsal.row(ArmKind.JAR, first, 2))
+    rehearsal.arms.append(await rehearsal.row(ArmKind.JAR, first, 3))
     await rehearsal.log_in()
     rehearsal.arms.append(await rehearsal.row(ArmKind.JAR, first, 3, note="after the second login"))
