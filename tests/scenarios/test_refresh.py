@@ -6,6 +6,7 @@ The apps of examples/ keep logins in their processes' memory, so every wrong tur
 from __future__ import annotations
 
 import re
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ MODES = {
 }
 REPLICAS = 3
 REFRESHES = 3 * REPLICAS
+TIMEOUT_S = 30.0
 
 
 @pytest.fixture(scope="module", params=[(app, mode) for app in APPS for mode in MODES], ids=str)
@@ -107,5 +109,8 @@ def test_static_files_do_not_cost_the_login(site: tuple[str, str]) -> None:
 
 def test_a_client_without_cookies_is_balanced(site: tuple[str, str]) -> None:
     _, url = site
-    pages = [httpx.get(url) for _ in range(2 * REPLICAS)]
-    assert len({replica(page) for page in pages}) > 1
+    seen: set[str] = set()
+    end_s = time.monotonic() + TIMEOUT_S
+    while len(seen) < 2:  # on a busy machine a replica may be too late for its health check, but not for long
+        assert time.monotonic() < end_s, seen
+        seen.add(replica(httpx.get(url)))

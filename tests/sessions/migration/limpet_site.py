@@ -29,7 +29,13 @@ class LimpetSite:
         self.late_s = 0.0
         self.is_async = False
         self.store = MemoryStore(now_s=self.now_s)
-        self.sessions = Sessions(self.store, secret=SECRET, old=sources, now_s=self.now_s)
+        self.sessions = Sessions(
+            self.store,
+            secret=SECRET,
+            old=sources,
+            now_s=self.now_s,
+            deadline_s=10,  # these tests are not about time
+        )
 
     def now_s(self) -> float:
         return time.time() + self.late_s

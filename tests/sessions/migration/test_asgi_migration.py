@@ -30,7 +30,7 @@ OUT = {"user": None, "cart": None}
 
 
 def limpet_app(source: Source) -> Starlette:
-    sessions = Sessions(MemoryStore(), secret="x" * 32, user_field="user", old=[source])
+    sessions = Sessions(MemoryStore(), secret="x" * 32, user_field="user", old=[source], deadline_s=10)
     return Starlette(routes=STARLETTE_ROUTES, middleware=[Middleware(SessionMiddleware, sessions=sessions)])
 
 

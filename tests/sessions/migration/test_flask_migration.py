@@ -54,7 +54,7 @@ def limpet_app(*sources: Source) -> Flask:
     app = Flask(__name__)
     app.secret_key = SECRET_KEY
     app.config["SESSION_COOKIE_NAME"] = "limpet_session"
-    LimpetSessions(app, store=MemoryStore(), old=sources)
+    LimpetSessions(app, store=MemoryStore(), old=sources, deadline_s=10)
 
     @app.get("/about")
     def about() -> dict[str, Any]:
@@ -137,7 +137,9 @@ def test_the_field_of_the_app_binds_adopted_sessions(kind: str, client: redis.Re
     new = Flask(__name__)
     new.secret_key = SECRET_KEY
     new.config["SESSION_COOKIE_NAME"] = "limpet_session"
-    limpet = LimpetSessions(new, store=MemoryStore(), user_field="user_id", old=[source], secure=False)
+    limpet = LimpetSessions(
+        new, store=MemoryStore(), user_field="user_id", old=[source], secure=False, deadline_s=10
+    )
     browser = Browser(WsgiSite(plain_app(old)))
     browser.get("/login/ann")
     browser.site = WsgiSite(plain_app(new))

@@ -281,7 +281,7 @@ def test_a_frozen_old_store_is_a_503_in_time(valkey: ValkeyServer) -> None:
     source = FlaskSessionRedis(f"redis://127.0.0.1:{valkey.port}")
     session = LimpetSite(source).sessions.open_request({"session": SID})
     with redis.Redis(port=valkey.port) as client:
-        client.client_pause(400, all=True)  # the guard gives up after 250 ms
+        client.client_pause(1000, all=True)  # each of two attempts gives up after 125 ms
         with pytest.raises(StoreUnavailableError):
             dict(session)
 

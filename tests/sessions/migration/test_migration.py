@@ -266,7 +266,11 @@ def test_a_second_switch_with_a_new_secret_begins_with_the_old_sessions(world: W
     browser.get("/login/bob")
     sources = [each.source for each in world.new.sessions.old]
     world.new.sessions = Sessions(
-        world.new.store, secret="another secret, for the second switch", old=sources, now_s=world.new.now_s
+        world.new.store,
+        secret="another secret, for the second switch",
+        old=sources,
+        now_s=world.new.now_s,
+        deadline_s=10,
     )
     assert state(world.switch(browser)) == {"user": "bob", "cart": CART}
 
@@ -275,7 +279,7 @@ def test_a_second_switch_with_a_new_secret_begins_with_the_old_sessions(world: W
 def test_what_is_encrypted_at_rest_opens(world: World) -> None:
     sources = [each.source for each in world.new.sessions.old]
     world.new.sessions = Sessions(
-        world.new.store, secret=SECRET, old=sources, now_s=world.new.now_s, encrypt=True
+        world.new.store, secret=SECRET, old=sources, now_s=world.new.now_s, encrypt=True, deadline_s=10
     )
     assert state(world.switch(world.browser())) == IN
 
@@ -309,7 +313,7 @@ def test_a_session_of_one_secret_is_known_to_the_next(world: World) -> None:
     newer = "another secret for tests, newer"
     sources = [each.source for each in world.new.sessions.old]
     world.new.sessions = Sessions(
-        world.new.store, secret=[newer, SECRET], old=sources, now_s=world.new.sessions.now_s
+        world.new.store, secret=[newer, SECRET], old=sources, now_s=world.new.sessions.now_s, deadline_s=10
     )
     assert state(twin) == IN
     assert world.new.sessions.events.adoptions.total() == 0

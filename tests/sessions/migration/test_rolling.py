@@ -51,7 +51,7 @@ def new_app(folder: Path) -> Flask:
     app = Flask(__name__)
     app.secret_key = SECRET_KEY
     app.config["SESSION_COOKIE_NAME"] = "limpet_session"
-    LimpetSessions(app, store=f"sqlite:///{folder}/sessions.db", old=[FlaskCookie(SECRET_KEY)])
+    LimpetSessions(app, store=f"sqlite:///{folder}/sessions.db", old=[FlaskCookie(SECRET_KEY)], deadline_s=10)
     return old_apps.add_flask_views(app)
 
 
