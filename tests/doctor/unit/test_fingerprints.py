@@ -104,6 +104,12 @@ def test_django() -> None:
     assert (found.product, found.is_signed_data) == ("Django", False)
 
 
+def test_limpets_sessions_are_not_its_balancers() -> None:
+    value = "1." + "aB3_" * 30
+    assert read("session", value).role is CookieRole.SESSION
+    assert read("limpet", value).role is CookieRole.BALANCER
+
+
 def test_hexadecimal_ids_are_not_djangos() -> None:
     assert read("sessionid", "0123456789abcdef0123456789abcdef").product == ""
 

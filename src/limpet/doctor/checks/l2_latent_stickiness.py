@@ -15,7 +15,7 @@ from limpet.doctor.finding import Confidence, Finding, Mode, NotTested, RuledOut
 from limpet.doctor.fixes import shared_store
 
 if TYPE_CHECKING:
-    from limpet.doctor.evidence import Evidence
+    from limpet.doctor.evidence import Arm, Evidence
     from limpet.doctor.finding import Answer
 
 RULE = "L2"
@@ -37,7 +37,7 @@ def answer(evidence: Evidence) -> Answer:
     return Finding(
         rule=RULE,
         severity=Severity.WARNING,
-        confidence=Confidence.CONFIRMED if len(bare) > 1 else Confidence.LIKELY,
+        confidence=_confidence(bare),
         evidence=(
             f"with the balancer's cookie ({names}) every visit was in",
             f"the same session without it: {signs.shown_arms(bare)}",
@@ -46,6 +46,12 @@ def answer(evidence: Evidence) -> Answer:
         "that server is out",
         fix=shared_store(evidence.products),
     )
+
+
+def _confidence(bare: tuple[Arm, ...]) -> Confidence:
+    if not any(arm.ins for arm in bare):
+        return Confidence.POSSIBLE  # it may be the app that needs the cookie
+    return Confidence.CONFIRMED if len(bare) > 1 else Confidence.LIKELY
 
 
 CHECK = Check(

@@ -34,7 +34,7 @@ _HEX_64 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 _PRODUCTS = (
     _Product("AWS ALB", _names(r"AWSALB(CORS|APP-\d+|TG|TGCORS)?")),
     _Product("AWS Classic ELB", _names(r"AWSELB(CORS)?"), is_comparable=True),
-    _Product("limpet", _names(r".+"), re.compile(r"1\.[A-Za-z0-9_-]{100,}")),
+    _Product("limpet", _names(r"limpet(-.+)?"), re.compile(r"1\.[A-Za-z0-9_-]{40,}")),
     _Product("F5 BIG-IP", _names(r"BIGipServer.*"), is_comparable=True, address=addresses.bigip),
     _Product("NetScaler", _names(r"NSC_.+"), is_comparable=True, address=addresses.netscaler),
     _Product("Azure App Service", _names(r"ARRAffinity(SameSite)?"), is_comparable=True),

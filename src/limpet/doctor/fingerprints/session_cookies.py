@@ -32,6 +32,8 @@ _RAILS = re.compile(
 )
 _FLASK_LOGIN = re.compile(r"[^|]+\|[0-9a-f]{64,128}")
 _ASP_NET = re.compile(r"CfDJ8[A-Za-z0-9_-]{30,}")
+#: A signed id, whatever the cookie's name; the balancer's cookie looks alike and has another name.
+_LIMPETS = re.compile(r"1\.[A-Za-z0-9_-]{100,}")
 #: Zlib bombs are not opened.
 _MAX_BYTES = 65536
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -45,7 +47,6 @@ _OPAQUE = (
     ("Laravel", re.compile(r"laravel_session|.+_session")),
     ("Spring", re.compile(r"SESSION|remember-me")),
     ("WordPress", re.compile(r"wordpress_(logged_in|sec)_[0-9a-f]+")),
-    ("limpet.sessions", re.compile(r"(__Host-)?limpet[_-]session|(__Host-)?sid")),
     (
         "",
         re.compile(
@@ -195,6 +196,8 @@ _READERS: tuple[_Reader, ...] = (
 def _opaque(name: str, value: str) -> CookieReading | None:
     if name == "sessionid" and _DJANGO_ID.fullmatch(value):
         return CookieReading(product="Django", role=_SESSION)
+    if _LIMPETS.fullmatch(value):
+        return CookieReading(product="limpet.sessions", role=_SESSION)
     for product, pattern in _OPAQUE:
         if pattern.fullmatch(name) and len(value) >= _MIN_ID:
             return CookieReading(product=product, role=_SESSION)
