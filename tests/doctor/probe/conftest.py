@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from small_site import SmallSite
+from ailing_site import SmallSite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
+from ailing_site import Members, SmallSite
 from click.testing import CliRunner, Result
-from small_site import Members, SmallSite
 from test_runs import Keys
 
 from limpet.cli import main

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from small_site import LOGIN_FORM, Answer, Members, Request, SmallSite
+from ailing_site import LOGIN_FORM, Answer, Members, Request, SmallSite
 
 from limpet.doctor.probe.client import Client
 from limpet.doctor.probe.digest import Digest

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from ailing_site import LOGIN_FORM, Answer, Members, Request, SmallSite
 from rich.console import Console
-from small_site import LOGIN_FORM, Answer, Members, Request, SmallSite
 
 from limpet.doctor.finding import Severity
 from limpet.doctor.probe.client import Client

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from small_site import Answer, Members, Request, SmallSite
+from ailing_site import Answer, Members, Request, SmallSite
 
 from limpet.doctor.probe.client import USER_AGENT, Client
 from limpet.doctor.probe.digest import Digest
