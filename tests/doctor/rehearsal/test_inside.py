@@ -9,12 +9,21 @@ import sys
 import types
 
 import flask
+import pytest
 from starlette.applications import Starlette
 from starlette.middleware.sessions import SessionMiddleware
 
 from limpet.doctor.rehearsal.inside.memory import containers
 from limpet.doctor.rehearsal.inside.orders import Orders, read_orders
 from limpet.doctor.rehearsal.inside.secrets_of import secrets_of
+
+
+@pytest.fixture(autouse=True)
+def no_django(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the Django that other tests of this process have set up: it would be taken for the app's."""
+    for name in ("django.conf", "django.core.cache.backends.locmem"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
 
 READ_CLOCKS = """
 import datetime, json, time
