@@ -7,6 +7,7 @@ import ssl
 from random import Random
 from typing import TYPE_CHECKING
 
+from limpet.demo.ending import end
 from limpet.demo.visitor import Visitor
 
 if TYPE_CHECKING:
@@ -57,9 +58,7 @@ class Crowd:
 
     async def stop(self) -> None:
         """Send everybody home."""
-        for life in self._lives:
-            life.cancel()
-        await asyncio.gather(*self._lives, return_exceptions=True)
+        await end(*self._lives)
         self._lives = []
 
     def _come(self, count: int, within_s: float, watching: Watching) -> list[Visitor]:

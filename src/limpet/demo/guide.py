@@ -42,6 +42,15 @@ class Guide:
         if step.events:
             self._events = asyncio.create_task(self._play(step, ARRIVAL_S + 1 if has_begun else 0))
 
+    def follow(self, mode: str) -> None:
+        """Go along with somebody who chose a mode: to the step that explains it."""
+        self.stop()
+        explained = STEPS[self.index].mode
+        if mode != explained:
+            # The other kind of cookie has the same story.
+            like = mode if any(step.mode == mode for step in STEPS) else "lb_cookie"
+            self.index = next(index for index, step in enumerate(STEPS) if step.mode == like)
+
     def stop(self) -> None:
         """Do not go on with what a step has begun."""
         if self._events is not None:

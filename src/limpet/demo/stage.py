@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 
 from limpet.control.admin import AdminServer
 from limpet.control.balancer import Balancer
+from limpet.control.supervise import supervise
 from limpet.core.address import parse_address
 from limpet.core.target import Health
 from limpet.demo.act import Act
 from limpet.demo.crowd import INFLUX_S, Crowd
+from limpet.demo.ending import end
 from limpet.demo.fleet import Fleet
 from limpet.demo.modes import GROUP, MODES, settings
 from limpet.demo.names import PAGE_PORT_VARIABLE
@@ -124,8 +126,8 @@ class Stage:
         self.crowd = Crowd(self._people, self.shop_url)
         self._closing.push_async_callback(self._end_act)
         await self._begin("off")
-        ticking = asyncio.create_task(self._tick_on())
-        self._closing.push_async_callback(_cancelled, ticking)
+        ticking = asyncio.create_task(supervise(self._tick_on, self._on_message))
+        self._closing.push_async_callback(end, ticking)
 
     async def stop(self) -> None:
         """End everything."""
@@ -261,8 +263,7 @@ class Stage:
         if hasattr(self, "act"):
             self.records[self.act.mode.name] = (self.act.tally.figures(), self.act.commands)
         await self.crowd.stop()
-        for task in list(self._later):
-            await _cancelled(task)
+        await end(*self._later)
         self._reopen()
         if hasattr(self, "act") and self.act.is_store_silent:
             self._let_store_answer()
@@ -340,9 +341,3 @@ class Stage:
         commands = await self.store.commands()
         if commands is not None and act is self.act:
             act.commands = commands - (self._base_commands or 0)
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

@@ -94,7 +94,7 @@ class _Api:
         name = request.path_params["name"]
         if refusal := _foreign(request) or _unknown(name, MODES):
             return refusal
-        self._guide.stop()
+        self._guide.follow(name)
         await self._stage.begin(name)
         return self._done()
 

@@ -62,6 +62,7 @@ function setUp() {
   onPress($("#back"), () => `step/${state.step - 1}`);
   $("#be-a-user").href = `${location.protocol}//${location.hostname}:${fixed.shop_port}/visit`;
   $("#admin").textContent = fixed.admin;
+  $("#dashboard").href = `http://${fixed.admin}/`;
 }
 
 function show(next) {
