@@ -7,12 +7,13 @@ the load settles; A is killed. Its figures are those of `tally.Figures`, so the 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from limpet.demo.causes import Cause
 from limpet.demo.crowd import ARRIVAL_S
 from limpet.demo.modes import MODES
-from limpet.demo.tally import SETTLING_S, WINDOW_S
+from limpet.demo.tally import WINDOW_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -64,7 +65,7 @@ async def _one(stage: Stage, mode: Mode, watch_s: float) -> Row:
     quiet = sum(stage.act.tally.logouts.values())
     await stage.influx()
     await stage.settled()
-    await asyncio.sleep(SETTLING_S + WINDOW_S + watch_s)
+    await asyncio.sleep(stage.act.tally.settles_in(time.monotonic()) + WINDOW_S + watch_s)
     await stage.tick()
     await stage.kill()
     await asyncio.sleep(_AFTER_DEATH_S)

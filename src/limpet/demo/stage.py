@@ -26,6 +26,7 @@ from limpet.demo.fleet import Fleet
 from limpet.demo.modes import GROUP, MODES, settings
 from limpet.demo.names import PAGE_PORT_VARIABLE
 from limpet.demo.store import start_store
+from limpet.demo.tally import SETTLING_S
 from limpet.errors import LimpetError
 from limpet.replicas.replica import AppSettings
 from limpet.sessions.service import SECRET_VARIABLE, SECURE_VARIABLE, STORE_VARIABLE
@@ -271,10 +272,13 @@ class Stage:
         self.fleet.remove_extra()
 
     async def _end_influx(self, coming: list[Visitor]) -> None:
+        began_s = time.monotonic()
         await asyncio.gather(*[person.arrived.wait() for person in coming])
         self._reopen()
         self.act.is_pouring = False
-        self.act.tally.unsettle(time.monotonic())
+        now_s = time.monotonic()
+        # Who waits in line at A and B is served first: half the rush, where the machine is slow.
+        self.act.tally.unsettle(now_s, max((now_s - began_s) / 2 - SETTLING_S, 0.0))
         self.act.note("event", "The updates are done: every server takes new people again.")
 
     async def _end_silence(self) -> None:

@@ -84,6 +84,10 @@ class Tally:
         """Note an event, which goes on for some time."""
         self._settled_s = max(self._settled_s, now_s + for_s + SETTLING_S)
 
+    def settles_in(self, now_s: float) -> float:
+        """Return how long it takes until the act is settled, if nothing happens meanwhile."""
+        return max(self._settled_s - now_s, 0.0)
+
     def recent_logouts(self, now_s: float) -> int:
         """Return the logouts of the last `WINDOW_S`."""
         while self._last_logouts and self._last_logouts[0] < now_s - WINDOW_S:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from limpet.demo.story import STEPS, Scene
 from limpet.demo.story import tell as tell_line
 from limpet.demo.tally import Figures
 from limpet.demo.visitor import Place
+
+DOCS = Path(__file__).parents[3] / "docs"
 
 A, B, NEW_A = Place("A", "1"), Place("B", "2"), Place("A", "3")
 ALL_SERVE = dict.fromkeys("ABCDE", "serving")
@@ -119,3 +123,11 @@ def test_a_row_tells_logouts_apart() -> None:
     assert (found.quiet_logouts, found.death_logouts, found.other_logouts) == (3, 5, 4)
     assert found.commands is None  # nobody asks the store
     assert row(MODES["stateless"], figures, 0, 150, 400).commands == 4
+
+
+def test_the_documentation_tells_every_mode_and_its_pictures_are_there() -> None:
+    text = (DOCS / "story.md").read_text()
+    assert all(re.search(rf"^ {mode.title} +\d", text, re.MULTILINE) for mode in MODES.values())
+    pictures = re.findall(r"!\[.*\]\((.*)\)", text)
+    assert pictures
+    assert all((DOCS / picture).exists() for picture in pictures)

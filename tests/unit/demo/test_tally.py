@@ -47,6 +47,8 @@ def test_only_settled_time_counts_for_evenness_and_slowness() -> None:
 def test_an_event_unsettles_for_as_long_as_it_goes_on() -> None:
     tally = Tally(now_s=0.0)
     tally.unsettle(10.0, for_s=3.0)
+    assert tally.settles_in(11.0) == 2.0 + SETTLING_S
+    assert tally.settles_in(99.0) == 0
     tally.page(Page(13.0 + SETTLING_S - 0.1, "A", 900.0))
     assert tally.figures().p99_ms is None
     tally.page(Page(13.0 + SETTLING_S, "A", 20.0))

@@ -17,7 +17,12 @@ async function ask(path) {
   if (response.ok) show(answer);
 }
 
-function showTrouble(text) {
+const TROUBLE_MS = 6000;
+let troubleTimer = 0;
+
+function showTrouble(text, isLasting = false) {
+  clearTimeout(troubleTimer);
+  if (text && !isLasting) troubleTimer = setTimeout(() => showTrouble(""), TROUBLE_MS);
   $("#trouble").textContent = text;
   $("#trouble").hidden = text === "";
 }
@@ -216,12 +221,6 @@ function showDiary() {
 fixed = await (await fetch("/api/fixed")).json();
 setUp();
 const events = new EventSource("/api/events");
-events.onmessage = (event) => {
-  showTrouble($("#trouble").dataset.lost ? "" : $("#trouble").textContent);
-  delete $("#trouble").dataset.lost;
-  show(JSON.parse(event.data));
-};
-events.onerror = () => {
-  showTrouble("The demo does not answer. Has it ended?");
-  $("#trouble").dataset.lost = "yes";
-};
+events.onopen = () => showTrouble("");
+events.onmessage = (event) => show(JSON.parse(event.data));
+events.onerror = () => showTrouble("The demo does not answer. Has it ended?", true);

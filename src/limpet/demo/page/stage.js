@@ -1,8 +1,8 @@
 // The dots: each person keeps a place in the pen of the server that answered last.
 
 const SVG = "http://www.w3.org/2000/svg";
-const RADIUS = 5;
-const SPACING = 14;
+const MAX_SPACING = 18;
+const MIN_SPACING = 6;
 
 export class Dots {
   constructor(svg, stage) {
@@ -31,7 +31,9 @@ export class Dots {
   // Whoever is elsewhere now frees a place.
   leave(present) {
     for (const [pen, numbers] of this.places) {
-      this.places.set(pen, numbers.map((number) => (present.get(number) === pen ? number : null)));
+      const left = numbers.map((number) => (present.get(number) === pen ? number : null));
+      while (left.length && left.at(-1) === null) left.pop();
+      this.places.set(pen, left);
     }
   }
 
@@ -46,26 +48,19 @@ export class Dots {
   draw() {
     const origin = this.stage.getBoundingClientRect();
     const places = new Map();
+    const pens = [];
     for (const [pen, numbers] of this.places) {
       const element = this.stage.querySelector(`[data-pen="${pen}"]`);
-      if (element !== null) this.layOut(element.getBoundingClientRect(), origin, numbers, places);
+      if (element !== null) pens.push([element.getBoundingClientRect(), numbers, pen]);
+    }
+    const servers = widest(pens.filter(([, , pen]) => pen !== ""));
+    for (const [box, numbers, pen] of pens) {
+      layOut(box, origin, numbers, pen === "" ? widest([[box, numbers]]) : servers, places);
     }
     for (const [number, , , mood] of this.people) {
       const place = places.get(number);
       if (place !== undefined) this.put(number, mood, place);
     }
-  }
-
-  layOut(box, origin, numbers, places) {
-    let spacing = SPACING;
-    while (spacing > 6 && Math.floor(box.width / spacing) * Math.floor(box.height / spacing) < numbers.length) spacing -= 0.5;
-    const columns = Math.max(Math.floor(box.width / spacing), 1);
-    numbers.forEach((number, index) => {
-      if (number === null) return;
-      const x = box.left - origin.left + ((index % columns) + 0.5) * spacing;
-      const y = box.top - origin.top + (Math.floor(index / columns) + 0.5) * spacing;
-      places.set(number, { x, y, radius: Math.min(RADIUS, spacing / 2 - 1) });
-    });
   }
 
   put(number, mood, { x, y, radius }) {
@@ -79,4 +74,25 @@ export class Dots {
     circle.setAttribute("r", radius);
     circle.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
   }
+}
+
+// The widest spacing at which everybody has room; the same for all servers.
+function widest(pens) {
+  let spacing = MAX_SPACING;
+  while (spacing > MIN_SPACING && !pens.every(([box, numbers]) => hasRoom(box, numbers.length, spacing))) spacing -= 0.5;
+  return spacing;
+}
+
+function hasRoom(box, count, spacing) {
+  return Math.floor(box.width / spacing) * Math.floor(box.height / spacing) >= count;
+}
+
+function layOut(box, origin, numbers, spacing, places) {
+  const columns = Math.max(Math.floor(box.width / spacing), 1);
+  numbers.forEach((number, index) => {
+    if (number === null) return;
+    const x = box.left - origin.left + ((index % columns) + 0.5) * spacing;
+    const y = box.top - origin.top + (Math.floor(index / columns) + 0.5) * spacing;
+    places.set(number, { x, y, radius: spacing * 0.36 });
+  });
 }
