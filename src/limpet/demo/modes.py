@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 GROUP = "shop"
 #: Dead servers are noticed, and new ones used, soon enough to be watched.
+#: Sessions move within seconds, not within the minute that a site has for it: it is to be watched.
+_RELIEF = {"moves_per_minute": 6.0}
 _HEALTH_CHECK = {"path": "/health", "interval_s": 1, "timeout_s": 1, "healthy_threshold": 1}
 
 
@@ -108,6 +110,7 @@ def settings(mode: Mode, listen: str, targets: Iterable[Mapping[str, Any]]) -> S
                     "targets": list(targets),
                     "algorithm": mode.algorithm,
                     "stickiness": dict(mode.stickiness),
+                    "relief": _RELIEF,
                     "health_check": {**_HEALTH_CHECK, "headers": told},
                 }
             },
