@@ -260,9 +260,18 @@ def new_secret_at_start():
     return site
 
 
+class Renamed(Site):
+    @property
+    def cookie(self):
+        return (self.sessions.folder / "name").read_text()
+
+
 def renamed_at_start():
-    site = Site(Folder())
-    site.cookie = f"sid-{os.getpid()}"
+    site = Renamed(Folder())
+    path = site.sessions.folder / "name"
+    new = path.with_suffix(f".{os.getpid()}")
+    new.write_text(f"sid-{secrets.token_hex(4)}")
+    new.replace(path)  # in one step: the others read it meanwhile
     return site
 
 
