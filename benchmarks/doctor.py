@@ -1,0 +1,104 @@
+"""How good is `limpet doctor`: every fault of the lab and every well site, so many times each.
+
+A fault counts as found if its cause leads the report. `--json` keeps each run; the table says what was
+found instead where it was not. A seed is a repetition: HAProxy's choice among replicas differs each time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from doctor_lab.faults import CONTROLS, FAULTS
+from doctor_lab.place import Place
+from doctor_lab.trial import PASSWORD, examine_site, reports
+from limpet.doctor.finding import Severity
+
+if TYPE_CHECKING:
+    from doctor_lab.faults import Fault
+
+
+def main() -> None:
+    """Run what the command line asks for, print the confusion matrix, and keep it."""
+    options = _arguments()
+    faults = [
+        each
+        for each in (*FAULTS, *CONTROLS)
+        if not options.only or {each.rule, each.name} & set(options.only)
+    ]
+    runs: list[dict[str, Any]] = []
+    with Place(faults) as place:
+        for fault in faults:
+            many = options.seeds if fault.rule else options.control_seeds
+            for seed in range(1 if options.quick else many):
+                runs.append(_run(fault, place, seed))
+                if options.json:
+                    options.json.write_text(json.dumps(runs, indent=1) + "\n")
+            print(_line(fault, [each for each in runs if each["fault"] == fault.name]), flush=True)
+    _sum_up(runs)
+
+
+def _run(fault: Fault, place: Place, seed: int) -> dict[str, Any]:
+    started_s = time.monotonic()
+    verdict = examine_site(fault, place.urls[fault.name])
+    said = reports(verdict)
+    grave = [each for each in verdict.findings if each.severity is not Severity.NOTE]
+    return {
+        "fault": fault.name,
+        "expected": fault.rule,
+        "mode": fault.mode,
+        "seed": seed,
+        "first": verdict.findings[0].rule if fault.rule and verdict.findings else _first(grave),
+        "errors": [each.rule for each in grave if each.severity is Severity.ERROR],
+        "warnings": [each.rule for each in grave if each.severity is Severity.WARNING],
+        "verdict": verdict.name,
+        "reason": verdict.reason,
+        "requests": verdict.evidence.used,
+        "leaked": sum(secret in said for secret in (*place.secrets(), PASSWORD)),
+        "took_s": round(time.monotonic() - started_s, 2),
+    }
+
+
+def _first(findings: list[Any]) -> str:
+    return findings[0].rule if findings else ""
+
+
+def _line(fault: Fault, runs: list[dict[str, Any]]) -> str:
+    right = sum(run["first"] == fault.rule for run in runs)
+    others = Counter(run["first"] or run["verdict"] for run in runs if run["first"] != fault.rule)
+    told = ", ".join(f"{rule} x{count}" for rule, count in others.items())
+    most = max(run["requests"] for run in runs)
+    took_s = sum(run["took_s"] for run in runs) / len(runs)
+    expected = fault.rule or "-"
+    return f"{expected:4} {fault.mode:8} {fault.name:36} {right:3}/{len(runs):<3} {most:4} req {took_s:5.1f} s  {told}"  # noqa: E501
+
+
+def _sum_up(runs: list[dict[str, Any]]) -> None:
+    sick = [run for run in runs if run["expected"]]
+    well = [run for run in runs if not run["expected"]]
+    found = sum(run["first"] == run["expected"] for run in sick)
+    print(f"faults found with the right cause first: {found} of {len(sick)}")
+    print(
+        f"well sites: {sum(bool(run['errors']) for run in well)} of {len(well)} runs with an error, ", end=""
+    )
+    print(f"{sum(bool(run['warnings']) for run in well)} with a warning")
+    print(f"most requests of a run: {max(run['requests'] for run in runs)}; ", end="")
+    print(f"secrets in reports: {sum(run['leaked'] for run in runs)}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10, help="runs of each fault")
+    parser.add_argument("--control-seeds", type=int, default=50, help="runs of each well site")
+    parser.add_argument("--only", nargs="*", default=[], help="rules, or names of faults and well sites")
+    parser.add_argument("--quick", action="store_true", help="one run of each")
+    parser.add_argument("--json", type=Path, help="where each run is kept")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
