@@ -54,9 +54,10 @@ async def test_a_client_never_sees_the_state(scene: Scene) -> None:
 )
 async def test_a_client_is_not_believed(scene: Scene, name: bytes) -> None:
     await serve(scene, [state(b"portable; " + STORE)])
-    assert (await scene.ask(get(b"/", name + b": 99; from=B; why=overload\r\n"))).status == 200
+    assert (await scene.ask(get(b"/", name + b": 987654321; from=B; why=forged\r\n"))).status == 200
     (seen,) = scene.targets[0].requests
-    assert b"99" not in seen.raw
+    assert b"987654321" not in seen.raw
+    assert b"forged" not in seen.raw
     assert seen.all(b"limpet-floor") == [b"0"]
     assert seen.one(b"limpet-moved") is None
 

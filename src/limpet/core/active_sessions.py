@@ -49,6 +49,7 @@ class ActiveSession:
 
     __slots__ = (
         "_rate",
+        "_tagged_s",
         "epoch",
         "floor",
         "floor_line",
@@ -75,6 +76,7 @@ class ActiveSession:
         self.floor_line = _NO_FLOOR_LINE
         self.is_in = False
         self._rate = 0.0
+        self._tagged_s = 0.0  # monotonic; since when the floor is of this id
 
     @property
     def is_portable(self) -> bool:
@@ -105,13 +107,23 @@ class ActiveSession:
         self.requests = 0
         self.seen_s = mono_s
 
-    def take(self, state: SessionState) -> None:
-        """Note what a response said."""
+    def take(self, state: SessionState, began_s: float, mono_s: float) -> None:
+        """Note what a response said.
+
+        Args:
+            began_s: monotonic; when its request came.
+            mono_s: now.
+        """
         if state.why == TUNNEL and self.state is not None:
             return  # that holds for as long as it is open, and is counted here
         self.state = state
-        if state.version is not None:
+        if state.version is None:
+            return
+        if state.tag == self.floor.tag:
             self.raise_floor(Floor(state.version, state.tag))
+        elif began_s >= self._tagged_s:  # or else it is of the id before a login, and late
+            self.raise_floor(Floor(state.version, state.tag))
+            self._tagged_s = mono_s
 
     def raise_floor(self, floor: Floor) -> None:
         """Note what its client may have seen; that of another session id replaces what was known."""

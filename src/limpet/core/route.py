@@ -196,8 +196,13 @@ def has_news(decision: Decision) -> bool:
     return session is not None and ticket is not None and session.floor != ticket.floor
 
 
-def take_state(decision: Decision, state: SessionState, mono_s: float) -> None:
-    """Note what a response says of its session, and of the target that sent it."""
+def take_state(decision: Decision, state: SessionState, began_s: float, mono_s: float) -> None:
+    """Note what a response says of its session, and of the target that sent it.
+
+    Args:
+        began_s: monotonic; when the request came.
+        mono_s: now.
+    """
     target = decision.target
     if target is None:
         return
@@ -206,7 +211,7 @@ def take_state(decision: Decision, state: SessionState, mono_s: float) -> None:
     elif state.why == STORE_IS_DOWN:
         decision.group.relief.store_failed(mono_s)
     if decision.session is not None:
-        decision.session.take(state)
+        decision.session.take(state, began_s, mono_s)
 
 
 def _carried(decision: Decision, home: str, response: ResponseHead) -> Carried:
@@ -279,8 +284,9 @@ def _enter(group: TargetGroup, finding: Finding, home: TargetState, now: Now) ->
     ticket = finding.ticket
     if ticket is not None:
         session.epoch = max(session.epoch, ticket.epoch)
-        if session.floor is NO_FLOOR and ticket.session_version:
-            session.raise_floor(ticket.floor)
+        floor = ticket.floor
+        if session.floor is NO_FLOOR or floor.tag == session.floor.tag:
+            session.raise_floor(floor)
     return session
 
 
@@ -332,8 +338,9 @@ def _place(
     if not targets:
         return _no_target(group, finding, status)
     session = group.sessions.get(key)
-    knowing = [target for target in targets if group.relief.may_serve(session, target)]
-    target = max(knowing or targets, key=lambda state: score(key, state.id, state.weight))
+    home = group.by_id.get(finding.target_id) if finding.target_id is not None else None
+    knowing = group.relief.readers(session, home, targets)
+    target = max(knowing, key=lambda state: score(key, state.id, state.weight))
     group.policy.charge(target)
     if finding.visit is not None:
         finding.visit.target_id = target.id

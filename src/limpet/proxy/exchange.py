@@ -500,7 +500,7 @@ class Exchange:
         if session is not None:
             self.logout = suspect(session, self.request, response, decision.status, self.wall_s)
         if response.state is not None:
-            take_state(decision, response.state, self.first_byte_s)
+            take_state(decision, response.state, self.start_s, self.first_byte_s)
 
     def _binding(self, decision: Decision, response: Response) -> bytes:
         now = Now(time.time(), self.first_byte_s)

@@ -77,7 +77,7 @@ class Scene:
         if decision.session is not None:
             decision.session.begin()
         if state is not None:
-            take_state(decision, state, self.at_s)
+            take_state(decision, state, self.at_s, self.at_s)
         response = ResponseHead(200, [(b"cache-control", b"no-store")], state)
         left = cookie
         for value in bind_response(decision, self._request(cookie), response, self.now).set_cookies:
@@ -326,7 +326,7 @@ def test_a_write_is_in_the_next_ticket_and_a_read_changes_none(kind):
     def visit(state):
         request = RequestHead(b"GET", b"/", FieldBlock([], cookie=jar), "10.0.0.1")
         decision = route(scene.group, request, scene.now, scene.rng)
-        take_state(decision, state, scene.at_s)
+        take_state(decision, state, scene.at_s, scene.at_s)
         answer = ResponseHead(200, [(b"cache-control", b"no-store")], state)
         return decision, bind_response(decision, request, answer, scene.now).set_cookies
 
@@ -336,3 +336,45 @@ def test_a_write_is_in_the_next_ticket_and_a_read_changes_none(kind):
     assert decision.session.floor_line == b"Limpet-Floor: 8; s=1a2b3c4d\r\n"
     # The old ticket comes once more: the floor that is known does not sink.
     assert visit(PORTABLE)[0].session.floor == Floor(8, "1a2b3c4d")
+
+
+def test_a_late_answer_of_the_id_before_a_login_changes_no_floor():
+    scene = Scene("A")
+    cookie, _ = scene.session()
+    session = scene.route(cookie).session
+    before, after = PORTABLE._replace(version=9), PORTABLE._replace(version=1, tag="ffffffff")
+    session.take(after, 101.0, 102.0)
+    session.take(before, 100.5, 103.0)  # began before the login was answered
+    assert session.floor == Floor(1, "ffffffff")
+    session.take(after._replace(version=2), 100.5, 103.0)
+    assert session.floor == Floor(2, "ffffffff")
+
+
+def test_a_ticket_that_another_balancer_has_renewed_raises_the_floor():
+    one, other = Scene("A"), Scene("A")
+    cookie, _ = one.session()
+    other.visit(cookie, PORTABLE)
+    _, renewed = one.visit(cookie, PORTABLE._replace(version=9))
+    assert ticket_of(renewed).floor == Floor(9, "1a2b3c4d")
+    assert other.route(renewed).session.floor_line == b"Limpet-Floor: 9; s=1a2b3c4d\r\n"
+
+
+def test_a_balancer_that_has_not_seen_a_session_places_it_by_the_store_of_its_home():
+    one, other = Scene("ABCD"), Scene("ABCD")
+    cookie, home = one.session()
+    sound = next(name for name in "ABCD" if name != home.id)
+    for target in other.group.available:
+        if target.id not in {home.id, sound}:
+            target.seen_fingerprint = "f" * 16
+    other[home.id].health = Health.UNHEALTHY
+    other.publish()
+    assert other.visit(cookie)[0].target.id == sound
+
+
+def test_a_session_whose_last_answer_came_from_another_store_is_not_moved():
+    scene = Scene("AB")
+    cookie, home = scene.session()
+    scene.visit(cookie, PORTABLE._replace(fingerprint="f" * 16))
+    home.seen_fingerprint = STORE
+    burden(scene, home, 100)
+    assert scene.visit(cookie)[0].target is home

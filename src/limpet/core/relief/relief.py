@@ -157,6 +157,30 @@ class Relief:
             return True
         return self.settings.assumed is Assumed.PORTABLE or target.fingerprint == session.state.fingerprint
 
+    def readers(
+        self, session: ActiveSession | None, home: TargetState | None, targets: Sequence[TargetState]
+    ) -> Sequence[TargetState]:
+        """Return those of `targets` that can go on with a session whose home cannot serve it.
+
+        They read the store that its home does; if none is known to, those of which nothing is known; else
+        all. Not what its last answer came from counts first: that may have been served elsewhere because
+        nobody else could, while the client's ticket and its session cookie came from home.
+
+        Args:
+            session: None if this process has not seen it yet.
+            home: None if it is not registered any more.
+        """
+        if self.settings.assumed is Assumed.PORTABLE:
+            return targets
+        wanted = home.fingerprint if home is not None else ""
+        if session is not None and not wanted:
+            wanted = session.state.fingerprint if session.state is not None else ""
+            wanted = wanted or session.target.fingerprint
+        if not wanted:
+            return targets
+        equal = [each for each in targets if each.fingerprint == wanted]
+        return equal or [each for each in targets if not each.fingerprint] or targets
+
     def is_portable(self, session: ActiveSession) -> bool:
         """Whether a session may be served elsewhere."""
         assumed = self.settings.assumed
@@ -170,6 +194,8 @@ class Relief:
     def _goals(
         self, group: TargetGroup, session: ActiveSession, home: TargetState, rng: Random
     ) -> list[TargetState]:
+        if not self.may_serve(session, home):
+            return []  # its last answer came from another store, before it was placed at this home
         asked: Sequence[TargetState] = group.available
         if len(asked) > _ASKED:
             asked = rng.sample(asked, _ASKED)
