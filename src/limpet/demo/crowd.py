@@ -18,7 +18,7 @@ BASE_PAGES_PER_S = 40.0
 #: How many come with an influx, as a multiple of those who are there.
 INFLUX_FACTOR = 1.5
 #: How long an influx takes to arrive.
-INFLUX_S = 2.0
+INFLUX_S = 1.5
 #: And everybody else at the beginning of an act.
 ARRIVAL_S = 1.0
 

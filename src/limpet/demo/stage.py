@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 OPEN_IN_INFLUX = ("A", "B")
 #: How long the store is silent.
 SILENCE_S = 3.0
-_TICK_S = 0.5
+_TICK_S = 0.25
 _SHUTDOWN_S = 1.0
 _APP = "limpet.demo.shop:app()"
 

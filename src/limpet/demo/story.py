@@ -50,7 +50,7 @@ STEPS = (
     Step(
         "Catch",
         "A crowd sticks where it arrived",
-        "A crowd arrives within two seconds, while C, D and E are being updated and only A and B take new "
+        "A crowd arrives within seconds, while C, D and E are being updated and only A and B take new "
         "people. When the updates are done it is too late: the crowd is pinned. A and B cannot keep up, "
         "pages get slow, C, D and E idle.",
         "lb_cookie",
