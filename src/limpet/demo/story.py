@@ -85,8 +85,8 @@ STEPS = (
         "Cure",
         "Both together",
         "The store, and the sealed cookie as a hint: people stay where they are known, which is kind to "
-        "caches, and because their logins are in the store they can move without one logout when a server "
-        "dies or is drained. Now it is your turn: press any button below, or be a user yourself.",
+        "caches, and because their logins are in the store they move without one logout when a server is "
+        "hot, dies or is drained. Now it is your turn: press any button below, or be a user yourself.",
         "together",
         is_fresh=True,
     ),
