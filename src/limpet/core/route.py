@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from limpet.core.session_state import SessionState
     from limpet.core.stickiness.contract import Binding
     from limpet.core.stickiness.first_visits import Visit
+    from limpet.core.stickiness.ticket import Ticket
     from limpet.core.target import TargetState
 
 #: How long balancers may take to hear of a new target one after the other.
@@ -250,6 +251,8 @@ def _keep_pin(group: TargetGroup, finding: Finding, target_id: str, now: Now, rn
     if finding.ticket is not None:
         if session is None:
             session = _enter(group, finding, pinned, now)
+        else:
+            _heed(session, finding.ticket)
         relieved = group.relief.relieve(group, session, pinned, now.mono_s, rng)
         if relieved is not None:
             return _relieve(group, finding, session, pinned, relieved, now)
@@ -284,10 +287,15 @@ def _enter(group: TargetGroup, finding: Finding, home: TargetState, now: Now) ->
     ticket = finding.ticket
     if ticket is not None:
         session.epoch = max(session.epoch, ticket.epoch)
-        floor = ticket.floor
-        if session.floor is NO_FLOOR or floor.tag == session.floor.tag:
-            session.raise_floor(floor)
+        _heed(session, ticket)
     return session
+
+
+def _heed(session: ActiveSession, ticket: Ticket) -> None:
+    # Another balancer or worker may have seen a later version.
+    floor = ticket.floor
+    if session.floor is NO_FLOOR or floor.tag == session.floor.tag:
+        session.raise_floor(floor)
 
 
 def _touch(group: TargetGroup, finding: Finding, home: TargetState, now: Now) -> ActiveSession | None:

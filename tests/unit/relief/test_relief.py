@@ -378,3 +378,13 @@ def test_a_session_whose_last_answer_came_from_another_store_is_not_moved():
     home.seen_fingerprint = STORE
     burden(scene, home, 100)
     assert scene.visit(cookie)[0].target is home
+
+
+def test_a_request_that_is_lent_or_moved_takes_its_own_ticket_s_floor_along():
+    one, other = Scene(), Scene()
+    cookie, home = one.session()
+    other.visit(cookie)
+    _, renewed = one.visit(cookie, PORTABLE._replace(version=9))
+    burden(other, other[home.id], 100)
+    lent = other.route(renewed)
+    assert (lent.status, lent.session.floor.version) == (StickyStatus.LENT, 9)
