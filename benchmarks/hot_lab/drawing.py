@@ -65,7 +65,7 @@ def _key(x: float, y: float) -> list[str]:
         left = x + number * 46
         parts.append(f'<rect x="{left}" y="{y - 8}" width="18" height="4" fill="{colour}"/>')
         parts.append(_text(left + 23, y, name))
-    words = "dashed: what a target can serve; grey: settling; in red: more than twice the ideal's, or a loss"
+    words = "dashed: what a target can serve; grey: settling; red: above 1.15, twice the ideal's, or lost"
     return [*parts, _text(x + 250, y, words, "small")]
 
 
