@@ -290,8 +290,9 @@ class Simulation:
         if group.stickiness.kind == "off":
             return
         home = group.by_id[ticket.target_id]
-        session = group.sessions.touch(ticket.ticket_id, home, now_s - _LOGIN_AGO_S)
-        session.take(SessionState(True, 1, _FINGERPRINT, has_user=True))
+        then_s = now_s - _LOGIN_AGO_S
+        session = group.sessions.touch(ticket.ticket_id, home, then_s)
+        session.take(SessionState(True, 1, _FINGERPRINT, has_user=True), then_s, then_s)
 
     def _count(self, decision: Decision, target: TargetState, now_s: float, *, is_new: bool) -> None:
         tally = self.tally
@@ -316,7 +317,7 @@ class Simulation:
         session, target = decision.session, decision.target
         assert target is not None
         if session is None or state != session.state:
-            take_state(decision, state, now_s)
+            take_state(decision, state, under.arrived_s, now_s)
         binding = bind_response(decision, under.head, ResponseHead(200, [], state), now_of(now_s))
         finish(decision, now_of(now_s))
         target.end()
@@ -408,7 +409,9 @@ def memory(extent: Extent, sessions: int) -> dict[str, float]:
     states = list(group.by_id.values())
     for number in range(sessions):
         state = SessionState(True, number, _FINGERPRINT, has_user=True)
-        group.sessions.touch(number.to_bytes(16, "big"), states[number % len(states)], 0.0).take(state)
+        group.sessions.touch(number.to_bytes(16, "big"), states[number % len(states)], 0.0).take(
+            state, 0.0, 0.0
+        )
     of_sessions = tracemalloc.get_traced_memory()[0] - before - of_targets
     tracemalloc.stop()
     return {
