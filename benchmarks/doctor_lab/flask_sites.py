@@ -372,18 +372,6 @@ class KeptPage(Site):
     page_headers = {"Cache-Control": "max-age=600"}
 
 
-class Cacheable(Site):
-    """B1 and B2, with a cache in front: it does not say that its pages are private."""
-
-    page_headers: dict[str, str] = {}
-
-
-class CacheableWithId(Cacheable):
-    def stranger(self, response: Response) -> None:
-        if not self.given():
-            self.set(response, self.new_id())
-
-
 class Versions(Site):
     """L21: two versions of the site by turns."""
 
@@ -416,12 +404,6 @@ class FullStore(Site):
     def save(self, session_id: str, username: str) -> None:
         full = redis.Redis.from_url(os.environ["SITE_FULL_STORE"])
         full.set(self.key(session_id), username + "x" * 4_000_000)
-
-
-class FixedLifetime(Site):
-    """S4: nothing renews a session in the store."""
-
-    lifetime_s = 2.0
 
 
 class ShortCookie(Site):

@@ -156,12 +156,6 @@ class CacheFact:
         """Whether the app itself did not answer."""
         return self.is_hit or bool(self.age_s)
 
-    @property
-    def may_be_stored(self) -> bool:
-        """Whether the headers let a shared cache keep it."""
-        words = ("private", "no-store", "no-cache", "max-age=0", "s-maxage=0")
-        return not any(word in self.control for word in words)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageFact:

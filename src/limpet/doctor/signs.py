@@ -56,14 +56,6 @@ def flapping(evidence: Evidence, *kinds: ArmKind) -> tuple[Arm, ...]:
     return tuple(arm for arm in arms if arm.pattern is Pattern.FLAP)
 
 
-def flaps(evidence: Evidence) -> bool:
-    """Whether unchanged cookies were in and out by turns, beyond the balancer's help."""
-    if flapping(evidence):
-        return True
-    # Two short looks at the same thing: a login that is only in on one replica, another only out.
-    return _scattered(evidence)
-
-
 def _scattered(evidence: Evidence) -> bool:
     # Arms that are too short to flap may still, together, have an in after an out.
     arms = [arm for arm in frozen_arms(evidence) if arm.pattern is Pattern.ONE_OUT]

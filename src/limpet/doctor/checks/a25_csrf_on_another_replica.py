@@ -12,7 +12,7 @@ from limpet.doctor.checks.check import Check
 from limpet.doctor.finding import Confidence, Finding, Mode, NotTested, RuledOut, Severity
 
 if TYPE_CHECKING:
-    from limpet.doctor.evidence import Evidence, Login
+    from limpet.doctor.evidence import Evidence
     from limpet.doctor.finding import Answer
 
 RULE = "A25"
@@ -39,10 +39,6 @@ def answer(evidence: Evidence) -> Answer:
         rivals=("A1", "A3"),
         decide_by="limpet check MODULE:APP",
     )
-
-
-def _says_csrf(login: Login) -> bool:
-    return login.submit is not None and login.submit.page.says_csrf
 
 
 CHECK = Check(

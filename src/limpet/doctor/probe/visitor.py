@@ -104,14 +104,6 @@ class Visitor:
         """Return how long after the login a request was sent."""
         return None if self.logged_in_at_s is None else max(reply.sent_at_s - self.logged_in_at_s, 0.0)
 
-    def fork(self) -> Visitor:
-        """Return a browser with the same cookies, which then goes its own way."""
-        other = Visitor(self.client, self.observer)
-        other.jar, other.lenient = self.jar.copy(), self.lenient.copy()
-        other.facts, other.refused = dict(self.facts), dict(self.refused)
-        other.logged_in_at_s = self.logged_in_at_s
-        return other
-
 
 def cookie_header(cookies: Collection[StoredCookie]) -> tuple[tuple[str, str], ...]:
     """Return the Cookie header of some cookies; none for none."""
