@@ -406,6 +406,19 @@ def fixed_per_login(evidence: Evidence) -> tuple[set[int], set[int]]:
     return (set(), set()) if kept & lost else (kept, lost)
 
 
+def depends_on_home(evidence: Evidence, kept: set[int], lost: set[int]) -> bool:
+    """Whether logins hold if their visits reach the replica that took them, and only then.
+
+    Args:
+        kept, lost: numbers of logins, as `fixed_per_login` tells them apart.
+    """
+    homes = {login.number: login.home for login in evidence.logins if login.home}
+    return all(
+        number in homes and (homes[number] in visited(evidence, number)) == (number in kept)
+        for number in kept | lost
+    )
+
+
 def auth_names(evidence: Evidence) -> set[str]:
     """Return the names of the cookies that logins depend on."""
     return {name for login in evidence.logins for name in login.auth}

@@ -27,12 +27,7 @@ def answer(evidence: Evidence) -> Answer:
     kept, lost = signs.fixed_per_login(evidence)
     if not kept or not lost:
         return RuledOut("no login was lost from its first visit on, beside others that held")
-    homes = {login.number: login.home for login in evidence.logins}
-    at_home = {number: homes.get(number, "") in signs.visited(evidence, number) for number in kept | lost}
-    is_explained = all(homes.get(number) for number in kept | lost) and all(
-        at_home[number] == (number in kept) for number in at_home
-    )
-    if not is_explained:
+    if not signs.depends_on_home(evidence, kept, lost):
         return RuledOut("which login works does not depend on the replica that took it")
     return Finding(
         rule=RULE,

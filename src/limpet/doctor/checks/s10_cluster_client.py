@@ -27,10 +27,7 @@ def answer(evidence: Evidence) -> Answer:
     kept, lost = signs.fixed_per_login(evidence)
     if not kept or not lost:
         return RuledOut("no login was lost from its first visit on, beside others that held")
-    homes = {login.number: login.home for login in evidence.logins}
-    if all(homes.values()) and all(
-        (homes[number] in signs.visited(evidence, number)) == (number in kept) for number in kept | lost
-    ):
+    if signs.depends_on_home(evidence, kept, lost):
         return RuledOut("which login works depends on the replica that took it (L8)")
     return Finding(
         rule=RULE,
