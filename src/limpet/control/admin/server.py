@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
-
-import uvicorn
 
 from limpet.control import sockets
 from limpet.control.admin.api import application
@@ -14,11 +11,12 @@ from limpet.control.admin.guard import Guard, read_token
 from limpet.control.admin.status import status
 from limpet.control.dashboard import pages
 from limpet.control.dashboard.feed import Feed
+from limpet.control.web_server import WebServer
 from limpet.errors import ConfigError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from limpet.control.balancer import Balancer
     from limpet.control.inherited import Inherited
@@ -41,7 +39,7 @@ class AdminServer:
         self._balancer = balancer
         self._is_read_only = balancer.settings.admin.read_only
         self.feed = Feed(balancer, lambda: status(balancer), balancer.tell, is_read_only=self._is_read_only)
-        self._server: _Server | None = None
+        self._server: WebServer | None = None
         self._task: asyncio.Task[None] | None = None
         self.bound: Address | None = None
 
@@ -62,21 +60,15 @@ class AdminServer:
             ) from None
         self.bound = sockets.bound_address(address, listening)
         self.sockets = listening
-        config = uvicorn.Config(
+        self._server = WebServer(
             Guard(
                 application(self._balancer, self),
                 self.bound,
                 token,
                 is_read_only=self._is_read_only,
                 pages=pages.PATHS,
-            ),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=1,
+            )
         )
-        self._server = _Server(config)
         self._task = asyncio.create_task(self._server.serve(sockets=listening))
 
     async def stop(self, *, is_handed_over: bool = False) -> None:
@@ -92,10 +84,3 @@ class AdminServer:
             self._server = None
             if self.bound is not None and not is_handed_over:
                 sockets.close((), self.bound.path)
-
-
-class _Server(uvicorn.Server):
-    # Signals are the balancer's: it stops this server itself.
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

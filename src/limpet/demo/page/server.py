@@ -6,17 +6,15 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-import uvicorn
-
 from limpet.control import sockets
+from limpet.control.web_server import WebServer
 from limpet.demo.guide import Guide
 from limpet.demo.page.api import application
 from limpet.demo.page.feed import Feed
 from limpet.errors import ConfigError
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from limpet.core.address import Address
     from limpet.demo.stage import Stage
@@ -53,15 +51,7 @@ class PageServer:
         """Serve a stage's page."""
         guide = Guide(stage)
         feed = Feed(stage, guide)
-        config = uvicorn.Config(
-            application(stage, guide, feed),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=1,
-        )
-        server = _Server(config)
+        server = WebServer(application(stage, guide, feed))
         task = asyncio.create_task(server.serve(sockets=self._sockets))
         try:
             await server.ready.wait()
@@ -75,18 +65,3 @@ class PageServer:
     def close(self) -> None:
         """Stop listening."""
         sockets.close(self._sockets)
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-    # Signals are the demo's: it stops this server itself.
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
