@@ -189,7 +189,7 @@ class Api:
     async def status(self, request: Request) -> Response:
         """Tell what `limpet status` shows."""
         del request
-        return JSONResponse(await status(self._balancer))
+        return JSONResponse(await status(self._balancer, await self._balancer.plane.outcomes()))
 
     async def metrics(self, request: Request) -> Response:
         """Tell all metrics."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from limpet.control import sockets
@@ -38,7 +39,7 @@ class AdminServer:
         self.on_upgrade: Callable[[], Awaitable[int]] | None = None
         self._balancer = balancer
         self._is_read_only = balancer.settings.admin.read_only
-        self.feed = Feed(balancer, lambda: status(balancer), balancer.tell, is_read_only=self._is_read_only)
+        self.feed = Feed(balancer, partial(status, balancer), balancer.tell, is_read_only=self._is_read_only)
         self._server: WebServer | None = None
         self._task: asyncio.Task[None] | None = None
         self.bound: Address | None = None

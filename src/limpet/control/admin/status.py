@@ -11,17 +11,24 @@ from limpet.control.session_numbers import NOBODY, SessionEvents, count_resident
 from limpet.core.target import Health
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from limpet.control.balancer import Balancer
     from limpet.control.plane.contract import Active
     from limpet.control.session_numbers import Residents
     from limpet.control.state import GroupState
     from limpet.core.target import TargetState
+    from limpet.proxy.counters import Outcome
 
 
-async def status(balancer: Balancer) -> dict[str, Any]:
-    """Return what `limpet status` shows, as JSON-able values."""
+async def status(balancer: Balancer, rows: Mapping[Outcome, list[float]]) -> dict[str, Any]:
+    """Return what `limpet status` shows, as JSON-able values.
+
+    Args:
+        rows: what became of requests; see `proxy.counters`.
+    """
     active = await balancer.plane.active_sessions()
-    events = session_events(await balancer.plane.outcomes())
+    events = session_events(rows)
     totals = balancer.plane.refresh()
     groups = []
     for group in balancer.state.groups.values():

@@ -19,9 +19,10 @@ from limpet.control.dashboard.rates import Look, look, rates, sticky_counts
 from limpet.control.supervise import supervise
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from limpet.control.balancer import Balancer
+    from limpet.proxy.counters import Outcome
 
 _PAUSE_S = 1.0
 _MAX_SHARE = 0.02
@@ -38,7 +39,7 @@ class Feed:
     """See the module.
 
     Args:
-        status: tells what `GET /status` answers.
+        status: tells what `GET /status` answers, of what became of requests.
         facts: what else every frame says.
 
     Attributes:
@@ -49,7 +50,7 @@ class Feed:
     def __init__(
         self,
         balancer: Balancer,
-        status: Callable[[], Awaitable[dict[str, Any]]],
+        status: Callable[[Mapping[Outcome, list[float]]], Awaitable[dict[str, Any]]],
         on_message: Callable[[str], None],
         **facts: object,
     ) -> None:
@@ -122,7 +123,8 @@ class Feed:
 
     async def _frame(self, now_s: float) -> dict[str, Any]:
         plane = self._balancer.plane
-        rows, recent, status = await asyncio.gather(plane.outcomes(), plane.recent(_RECENT), self._status())
+        rows, recent = await asyncio.gather(plane.outcomes(), plane.recent(_RECENT))
+        status = await self._status(rows)
         looks = self._looks
         looks.append(look(now_s, status["requests"], rows))
         while len(looks) > 2 and now_s - looks[1].at_s >= _WINDOW_S:
