@@ -37,7 +37,7 @@ from limpet.sessions.decide import Verdict
 from limpet.sessions.stores import NAMESPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from typing import TypeAlias
 
     from limpet.core.session_state import Floor
@@ -74,6 +74,11 @@ def read_told(floor: str | None, moved: str | None) -> Told | None:
     if floor is None:
         return None
     return Told(parse_floor(floor), parse_moved(moved) if moved is not None else None)
+
+
+def told_in(environ: Mapping[str, Any]) -> Told | None:
+    """Do the same for a WSGI environment, which Django's `request.META` is too."""
+    return read_told(environ.get("HTTP_LIMPET_FLOOR"), environ.get("HTTP_LIMPET_MOVED"))
 
 
 @dataclass(slots=True)

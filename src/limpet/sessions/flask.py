@@ -21,7 +21,7 @@ from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import Conflict, ServiceUnavailable
 
-from limpet.sessions.balancer import read_told
+from limpet.sessions.balancer import told_in
 from limpet.sessions.cookie import CookieSettings
 from limpet.sessions.decide import Verdict
 from limpet.sessions.errors import SessionConflictError, StoreUnavailableError
@@ -208,7 +208,7 @@ class LimpetInterface(SessionInterface):
             address=request.remote_addr or "",
             user_agent=environ.get("HTTP_USER_AGENT", ""),
             is_safe=request.method in _SAFE_METHODS,
-            told=read_told(environ.get("HTTP_LIMPET_FLOOR"), environ.get("HTTP_LIMPET_MOVED")),
+            told=told_in(environ),
         )
         self.sessions.balancer.tell_moved(session)
         return session

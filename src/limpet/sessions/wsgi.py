@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
-from limpet.sessions.balancer import read_told
+from limpet.sessions.balancer import told_in
 from limpet.sessions.errors import StoreUnavailableError, outage_behind
 from limpet.sessions.headers import OUTAGE_BODY, Headers, after_outage, merge, of_outage
 from limpet.sessions.service import Options, Sessions
@@ -78,7 +78,7 @@ class _Response:
             address=environ.get("REMOTE_ADDR", ""),
             user_agent=environ.get("HTTP_USER_AGENT", ""),
             is_safe=environ["REQUEST_METHOD"] in _SAFE_METHODS,
-            told=read_told(environ.get("HTTP_LIMPET_FLOOR"), environ.get("HTTP_LIMPET_MOVED")),
+            told=told_in(environ),
         )
         self._noted: tuple[str, Headers] | None = None
         self._added: Headers = []

@@ -15,7 +15,7 @@ from django.contrib.sessions.backends.base import UpdateError
 from django.http import HttpResponse
 from django.utils.cache import patch_vary_headers
 
-from limpet.sessions.balancer import read_told
+from limpet.sessions.balancer import told_in
 from limpet.sessions.decide import CookieAct
 from limpet.sessions.django.from_settings import sessions
 from limpet.sessions.django.store import SessionStore
@@ -90,7 +90,7 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
         request.session = self.SessionStore(_cookie_of(request, service))
         user_agent = request.META.get("HTTP_USER_AGENT", "")[:200]
         address = request.META.get("REMOTE_ADDR", "")
-        told = read_told(request.META.get("HTTP_LIMPET_FLOOR"), request.META.get("HTTP_LIMPET_MOVED"))
+        told = told_in(request.META)
         request.session.client = Client(address, user_agent, request.method in _SAFE, told)
         request.session.offers = find_offers(service.old, request.COOKIES)
 
