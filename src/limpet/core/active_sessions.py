@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict
 from math import exp
 from typing import TYPE_CHECKING, NamedTuple
 
-from limpet.core.session_state import NO_FLOOR, Floor, format_floor
+from limpet.core.session_state import NO_FLOOR, NO_FLOOR_LINE, Floor, floor_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,7 +28,6 @@ PRECISION_S = 1.0
 RATE_S = 30.0
 #: Why a session with an open WebSocket, or another tunnel, is pinned.
 TUNNEL = "websocket"
-_NO_FLOOR_LINE = b"Limpet-Floor: 0\r\n"
 
 
 class ActiveSession:
@@ -73,7 +72,7 @@ class ActiveSession:
         self.tunnels = 0
         self.state: SessionState | None = None
         self.floor = NO_FLOOR
-        self.floor_line = _NO_FLOOR_LINE
+        self.floor_line = NO_FLOOR_LINE
         self.is_in = False
         self._rate = 0.0
         self._tagged_s = 0.0  # monotonic; since when the floor is of this id
@@ -130,7 +129,7 @@ class ActiveSession:
         known = self.floor
         if floor != known and (floor.tag != known.tag or floor.version > known.version):
             self.floor = floor
-            self.floor_line = f"Limpet-Floor: {format_floor(floor)}\r\n".encode()
+            self.floor_line = floor_line(floor)
 
     def _decayed(self, mono_s: float) -> float:
         return self._rate * exp(-max(mono_s - self.seen_s, 0.0) / RATE_S)

@@ -72,6 +72,7 @@ class Floor(NamedTuple):
 
 #: Every session has reached it.
 NO_FLOOR = Floor(0)
+NO_FLOOR_LINE = f"{FLOOR_FIELD}: 0\r\n".encode()
 
 
 class Moved(NamedTuple):
@@ -121,6 +122,16 @@ def parse_state(value: bytes) -> SessionState | None:
         ended=_matching(_WORD, named.get("ended", "")),
         tag=_matching(_TAG, named.get("s", "")),
     )
+
+
+def moved_line(moved: Moved) -> bytes:
+    """Return Limpet-Moved as a whole field line."""
+    return f"{MOVED_FIELD}: {format_moved(moved)}\r\n".encode()
+
+
+def floor_line(floor: Floor) -> bytes:
+    """Return Limpet-Floor as a whole field line."""
+    return f"{FLOOR_FIELD}: {format_floor(floor)}\r\n".encode()
 
 
 def format_moved(moved: Moved) -> str:

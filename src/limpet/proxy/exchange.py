@@ -26,7 +26,7 @@ from limpet.core.retry import SAFE_METHODS, may_retry
 from limpet.core.route import bind_response, finish, has_news, reroute, route, take_state
 from limpet.core.rules.group_pin import bind_group, leave_group
 from limpet.core.rules.rule import Surroundings
-from limpet.core.session_state import format_moved
+from limpet.core.session_state import NO_FLOOR_LINE, moved_line
 from limpet.core.stickiness.contract import StickyStatus
 from limpet.errors import ErrorKind
 from limpet.proxy.error_page import error_response
@@ -674,10 +674,8 @@ def _session_fields(decision: Decision) -> bytes:
     elif decision.finding.status is StickyStatus.OFF:
         return b""
     else:
-        fields = b"Limpet-Floor: 0\r\n"
-    if decision.moved is None:
-        return fields
-    return fields + f"Limpet-Moved: {format_moved(decision.moved)}\r\n".encode()
+        fields = NO_FLOOR_LINE
+    return fields if decision.moved is None else fields + moved_line(decision.moved)
 
 
 def _for_old_client(response: Response) -> bytes:

@@ -22,6 +22,7 @@ from gunicorn_h1c._parser_fast import IncompleteError, ParseError
 
 from limpet.core import cookies
 from limpet.core.request import FieldBlock, RequestHead
+from limpet.core.session_state import FLOOR_FIELD, MOVED_FIELD, STATE_FIELD
 from limpet.errors import ErrorKind, ProtocolError
 from limpet.proxy.http1.fields import (
     HOP_BY_HOP,
@@ -53,9 +54,7 @@ _FORWARDED = (
 _OWN = (
     b"x-client-cert-subject",
     b"x-client-cert-fingerprint",
-    b"limpet-state",
-    b"limpet-moved",
-    b"limpet-floor",
+    *[name.lower().encode() for name in (STATE_FIELD, MOVED_FIELD, FLOOR_FIELD)],
 )
 _READ = (
     b"host",
