@@ -256,7 +256,7 @@ def _keep_pin(group: TargetGroup, finding: Finding, target_id: str, now: Now, rn
         relieved = group.relief.relieve(group, session, pinned, now.mono_s, rng)
         if relieved is not None:
             return _relieve(group, finding, session, pinned, relieved, now)
-    return _stay(group, finding, pinned, _touch(group, finding, pinned, now))
+    return _stay(group, finding, pinned, _enter(group, finding, pinned, now))
 
 
 def _stay(
@@ -296,10 +296,6 @@ def _heed(session: ActiveSession, ticket: Ticket) -> None:
     floor = ticket.floor
     if session.floor is NO_FLOOR or floor.tag == session.floor.tag:
         session.raise_floor(floor)
-
-
-def _touch(group: TargetGroup, finding: Finding, home: TargetState, now: Now) -> ActiveSession | None:
-    return _enter(group, finding, home, now) if finding.session_key is not None else None
 
 
 def _relieve(

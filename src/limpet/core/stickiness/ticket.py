@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cryptography.exceptions import InvalidTag
 
 from limpet.core.key_ring import KEY_ID_BYTES
-from limpet.core.session_state import Floor
+from limpet.core.session_state import NO_FLOOR, Floor
 from limpet.core.stickiness.contract import StickyStatus
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class Ticket(NamedTuple):
     @property
     def floor(self) -> Floor:
         """The version of the session's data that its client may have seen."""
+        if not self.session_version:
+            return NO_FLOOR
         tag, version = self.session_version >> _VERSION_BITS, self.session_version & _MAX_VERSION
         return Floor(version, f"{tag:08x}" if tag else "")
 
