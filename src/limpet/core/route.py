@@ -393,7 +393,8 @@ def _pick(
     if not available:
         return _no_target(group, finding, finding.status)
     targets = _with_room(available, group.limits.max_in_flight)
-    targets = group.relief.for_new(targets)
+    if finding.status is not StickyStatus.OFF:  # there, no session comes to stay: the policy alone decides
+        targets = group.relief.for_new(targets)
     target = group.policy.pick(targets, request, now, rng)
     return Decision(
         group,

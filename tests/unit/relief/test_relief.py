@@ -388,3 +388,9 @@ def test_a_request_that_is_lent_or_moved_takes_its_own_ticket_s_floor_along():
     burden(other, other[home.id], 100)
     lent = other.route(renewed)
     assert (lent.status, lent.session.floor.version) == (StickyStatus.LENT, 9)
+
+
+def test_without_stickiness_the_policy_alone_decides():
+    scene = Scene(kind="off")
+    burden(scene, scene["A"], 20)
+    assert [scene.visit()[0].target.id for _ in range(6)] == ["A", "B", "C", "A", "B", "C"]
