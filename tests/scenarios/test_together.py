@@ -34,7 +34,8 @@ class Server:
     def __init__(self, name: str, environ: dict[str, str]) -> None:
         self.name = name
         self.port = free_port()
-        self._environ = {**os.environ, **environ, "LIMPET_REPLICA": name}
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))  # the examples
+        self._environ = {**os.environ, **environ, "LIMPET_REPLICA": name, "PYTHONPATH": path}
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -44,10 +45,16 @@ class Server:
 
     def start(self) -> None:
         """Start it; whoever needs it waits for its health."""
-        command = [sys.executable, "-m", "uvicorn", "examples.fastapi_shared:app", "--port", str(self.port)]
-        self.process = subprocess.Popen(
-            [*command, "--log-level", "warning", "--no-access-log"], env=self._environ, cwd=ROOT
-        )
+        command = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "patient_shop:app",
+            "--app-dir",
+            str(ROOT / "tests/scenarios"),
+        ]
+        command += ["--port", str(self.port), "--log-level", "warning", "--no-access-log"]
+        self.process = subprocess.Popen(command, env=self._environ, cwd=ROOT)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it, and wait until it has gone."""
