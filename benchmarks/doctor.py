@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Run what the command line asks for, print the confusion matrix, and keep it."""
+    """Run what the command line asks for, print a line for each site, and keep every run."""
     options = _arguments()
     faults = [
         each
@@ -30,15 +32,27 @@ def main() -> None:
         if not options.only or {each.rule, each.name} & set(options.only)
     ]
     runs: list[dict[str, Any]] = []
-    with Place(faults) as place:
-        for fault in faults:
-            many = options.seeds if fault.rule else options.control_seeds
-            for seed in range(1 if options.quick else many):
-                runs.append(_run(fault, place, seed))
-                if options.json:
-                    options.json.write_text(json.dumps(runs, indent=1) + "\n")
-            print(_line(fault, [each for each in runs if each["fault"] == fault.name]), flush=True)
+    started_s = time.monotonic()
+    with Place(faults) as place, ThreadPoolExecutor(options.jobs) as pool:
+        # Runs of one site come one after the other: some sites allow a user one session.
+        works = {pool.submit(_runs, fault, place, _seeds(fault, options)): fault for fault in faults}
+        for work in as_completed(works):
+            runs += work.result()
+            print(_line(works[work], work.result()), flush=True)
+            if options.json:
+                options.json.write_text(json.dumps(runs, indent=1) + "\n")
     _sum_up(runs)
+    print(f"took {(time.monotonic() - started_s) / 60:.1f} min, {options.jobs} sites at a time")
+
+
+def _seeds(fault: Fault, options: argparse.Namespace) -> int:
+    if options.quick:
+        return 1
+    return int(options.seeds if fault.rule else options.control_seeds)
+
+
+def _runs(fault: Fault, place: Place, count: int) -> list[dict[str, Any]]:
+    return [_run(fault, place, seed) for seed in range(count)]
 
 
 def _run(fault: Fault, place: Place, seed: int) -> dict[str, Any]:
@@ -88,6 +102,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=10, help="runs of each fault")
     parser.add_argument("--control-seeds", type=int, default=50, help="runs of each well site")
     parser.add_argument("--only", nargs="*", default=[], help="rules, or names of faults and well sites")
+    parser.add_argument("--jobs", type=int, default=4, help="sites at a time; a run waits most of its time")
     parser.add_argument("--quick", action="store_true", help="one run of each")
     parser.add_argument("--json", type=Path, help="where each run is kept")
     return parser.parse_args()
